@@ -1,0 +1,135 @@
+//! A client's replies on their way out, in the order of its requests.
+//!
+//! Most replies are written straight to the end of `ready`. A command that runs on another core opens a
+//! *slot*: its reply comes later, and the replies of the commands behind it wait in that slot's `after`.
+//!
+//! Invariants
+//!   O1  Bytes leave in request order: `ready`, then slot by slot its reply and its `after`.
+//!   O2  The first slot, if there is one, is still waiting; a completed first slot is moved to `ready`.
+
+use std::collections::VecDeque;
+
+#[derive(Debug, Default)]
+pub struct Output {
+    ready: Vec<u8>,
+    slots: VecDeque<Slot>,
+    /// The number of `slots[0]`.
+    first: u64,
+    /// Bytes of slots, in replies and in `after`.
+    held: usize,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    reply: Option<Vec<u8>>,
+    after: Vec<u8>,
+    /// Under CLIENT REPLY OFF or SKIP: its reply is thrown away.
+    muted: bool,
+}
+
+impl Output {
+    /// Where the next reply in request order has to be written.
+    #[inline]
+    pub fn writer(&mut self) -> &mut Vec<u8> {
+        match self.slots.back_mut() {
+            None => &mut self.ready,
+            Some(slot) => &mut slot.after,
+        }
+    }
+
+    /// Whether replies written now leave at once.
+    pub fn is_in_order(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Promises a reply; [`complete`](Self::complete) keeps the promise.
+    pub fn open_slot(&mut self, muted: bool) -> u64 {
+        self.slots.push_back(Slot { muted, ..Slot::default() });
+        self.first + self.slots.len() as u64 - 1
+    }
+
+    /// Delivers the reply of a slot. Returns whether `ready` has grown.
+    ///
+    /// # Panics
+    /// If the slot is not open: a reply was delivered twice.
+    pub fn complete(&mut self, number: u64, reply: &[u8]) -> bool {
+        let index = number.checked_sub(self.first).expect("a slot is completed once") as usize;
+        let slot = &mut self.slots[index];
+        assert!(slot.reply.is_none(), "a slot is completed once");
+        let reply = if slot.muted { &[] } else { reply };
+        if index > 0 {
+            self.held += reply.len();
+            slot.reply = Some(reply.to_vec());
+            return false;
+        }
+        let before = self.ready.len();
+        self.ready.extend_from_slice(reply);
+        slot.reply = Some(Vec::new());
+        while let Some(slot) = self.slots.front_mut() {
+            let Some(reply) = slot.reply.take() else { break };
+            self.held -= reply.len();
+            self.ready.extend_from_slice(&reply);
+            self.ready.extend_from_slice(&slot.after);
+            self.slots.pop_front();
+            self.first += 1;
+        }
+        self.ready.len() > before
+    }
+
+    /// Bytes that can be sent now.
+    pub fn ready_bytes(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Takes what can be sent; `spare` is an empty buffer to go on with.
+    pub fn take_ready(&mut self, spare: Vec<u8>) -> Vec<u8> {
+        debug_assert!(spare.is_empty());
+        std::mem::replace(&mut self.ready, spare)
+    }
+
+    /// Bytes that wait, sendable or not.
+    pub fn pending_bytes(&self) -> usize {
+        let after: usize = self.slots.iter().map(|slot| slot.after.len()).sum();
+        self.ready.len() + self.held + after
+    }
+
+    pub fn open_slots(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_leave_in_the_order_of_the_requests_in_whatever_order_they_come() {
+        // Requests: a (here), b (away), c (here), d (away), e (here), f (away).
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut output = Output::default();
+            output.writer().extend_from_slice(b"a");
+            let b = output.open_slot(false);
+            output.writer().extend_from_slice(b"c");
+            let d = output.open_slot(false);
+            output.writer().extend_from_slice(b"e");
+            let f = output.open_slot(false);
+            let away = [(b, b"b"), (d, b"d"), (f, b"f")];
+            for index in order {
+                let (slot, reply) = away[index];
+                output.complete(slot, reply);
+            }
+            assert!(output.is_in_order());
+            assert_eq!(output.pending_bytes(), 6);
+            assert_eq!(output.take_ready(Vec::new()), b"abcdef", "O1, order {order:?}");
+        }
+    }
+
+    #[test]
+    fn a_muted_slot_says_nothing_but_keeps_its_place() {
+        let mut output = Output::default();
+        let muted = output.open_slot(true);
+        output.writer().extend_from_slice(b"x");
+        assert!(output.complete(muted, b"unheard"));
+        assert_eq!(output.take_ready(Vec::new()), b"x");
+    }
+}

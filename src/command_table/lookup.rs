@@ -1,0 +1,196 @@
+//! From a name, as the client spelled it, to its declaration.
+//!
+//! A lookup happens for every command, so it is one multiplication over the upper-cased name and
+//! usually one probe of a small open-addressed array.
+
+use super::{CommandSpec, Flag, Handler};
+use crate::resp::Argv;
+use crate::shard::CommandError;
+
+/// Longer names do not exist; they need not be hashed.
+const NAME_BYTES_MAX: usize = 24;
+
+/// A declaration in its place: what dispatch needs to know, computed once.
+#[derive(Clone, Copy)]
+pub struct Command {
+    pub spec: &'static CommandSpec,
+    /// Dense, for statistics; subcommands have their own.
+    pub id: u16,
+    /// 1, or 2 for a subcommand: how many arguments are names.
+    pub names: u8,
+    /// Its only key is the first argument: the common case of routing.
+    pub key_is_first: bool,
+}
+
+pub struct CommandTable {
+    /// Upper-cased name and index into `commands`; a power of two, at most half full.
+    index: Vec<Option<(Name, u16)>>,
+    commands: Vec<Command>,
+    /// By the id of a container: its subcommands.
+    subcommands: Vec<Vec<(Name, u16)>>,
+}
+
+/// A name in upper case, padded with zeros.
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct Name([u64; NAME_BYTES_MAX / 8]);
+
+impl Name {
+    fn new(name: &[u8]) -> Option<Self> {
+        let mut bytes = [0u8; NAME_BYTES_MAX];
+        bytes.get_mut(..name.len())?.copy_from_slice(name);
+        bytes.make_ascii_uppercase();
+        let mut words = [0; NAME_BYTES_MAX / 8];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+            *word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
+        }
+        Some(Self(words))
+    }
+
+    fn hash(&self) -> usize {
+        let [a, b, c] = self.0;
+        let mixed = (a ^ b.rotate_left(23) ^ c.rotate_left(47)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed >> 40) as usize
+    }
+}
+
+impl CommandTable {
+    /// `renamed` holds pairs of a name and what `rename-command` made of it; an empty new name removes.
+    ///
+    /// # Panics
+    /// If two declarations have the same name: a mistake in the source.
+    pub fn new(
+        specs: impl IntoIterator<Item = &'static CommandSpec>,
+        renamed: &[(String, String)],
+    ) -> Self {
+        let mut table = Self { index: vec![None; 1024], commands: Vec::new(), subcommands: Vec::new() };
+        for spec in specs {
+            let rename = renamed.iter().find(|(old, _)| old.eq_ignore_ascii_case(spec.name));
+            let name = rename.map_or(spec.name, |(_, new)| new.as_str());
+            let id = table.add(spec, 1);
+            if !name.is_empty() {
+                table.link(name, id);
+            }
+            for subcommand in spec.subcommands {
+                let sub_id = table.add(subcommand, 2);
+                let sub_name = Name::new(subcommand.name.as_bytes()).expect("declared names are short");
+                table.subcommands[usize::from(id)].push((sub_name, sub_id));
+            }
+        }
+        table
+    }
+
+    fn add(&mut self, spec: &'static CommandSpec, names: u8) -> u16 {
+        let id = u16::try_from(self.commands.len()).expect("some hundred commands");
+        let key_is_first = matches!(spec.keys, [only] if only.is_first_argument());
+        self.commands.push(Command { spec, id, names, key_is_first });
+        self.subcommands.push(Vec::new());
+        id
+    }
+
+    fn link(&mut self, text: &str, id: u16) {
+        let Some(name) = Name::new(text.as_bytes()) else { return };
+        let mask = self.index.len() - 1;
+        let mut place = name.hash() & mask;
+        while let Some((other, _)) = self.index[place] {
+            assert!(other != name, "{text} is declared twice");
+            place = (place + 1) & mask;
+        }
+        self.index[place] = Some((name, id));
+    }
+
+    /// The command of this name, in any case.
+    pub fn find(&self, name: &[u8]) -> Option<&Command> {
+        let name = Name::new(name)?;
+        let mask = self.index.len() - 1;
+        let mut place = name.hash() & mask;
+        while let Some((other, id)) = &self.index[place] {
+            if *other == name {
+                return Some(&self.commands[usize::from(*id)]);
+            }
+            place = (place + 1) & mask;
+        }
+        None
+    }
+
+    pub fn subcommand(&self, container: &Command, name: &[u8]) -> Option<&Command> {
+        let name = Name::new(name)?;
+        let subcommands = &self.subcommands[usize::from(container.id)];
+        let (_, id) = subcommands.iter().find(|(other, _)| *other == name)?;
+        Some(&self.commands[usize::from(*id)])
+    }
+
+    /// The command that a request names, its arity checked.
+    ///
+    /// # Errors
+    /// Redis's own texts for an unknown command or subcommand and for a wrong number of arguments.
+    pub fn resolve(&self, argv: Argv<'_>) -> Result<&Command, CommandError> {
+        let mut command = argv.first().and_then(|name| self.find(name)).ok_or_else(|| unknown_command(argv))?;
+        if matches!(command.spec.handler, Handler::Container) {
+            if argv.len() < 2 {
+                return Err(CommandError::WrongArity(command.spec.full_name));
+            }
+            command =
+                argv.get(1).and_then(|name| self.subcommand(command, name)).ok_or_else(|| unknown_subcommand(argv))?;
+        } else if argv.len() >= 2 && !command.spec.subcommands.is_empty() {
+            // COMMAND runs alone and contains subcommands.
+            command =
+                argv.get(1).and_then(|name| self.subcommand(command, name)).ok_or_else(|| unknown_subcommand(argv))?;
+        }
+        if !command.spec.arity.admits(argv.len()) {
+            return Err(CommandError::WrongArity(command.spec.full_name));
+        }
+        Ok(command)
+    }
+
+    pub fn by_id(&self, id: u16) -> &Command {
+        &self.commands[usize::from(id)]
+    }
+
+    /// Every command and subcommand, by id.
+    pub fn iter(&self) -> impl Iterator<Item = &Command> + '_ {
+        self.commands.iter()
+    }
+
+    /// The commands that clients can name, with the names they have now.
+    pub fn top_level(&self) -> impl Iterator<Item = &Command> + '_ {
+        self.index.iter().flatten().map(|(_, id)| self.by_id(*id))
+    }
+
+    pub fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+}
+
+impl Command {
+    /// Whether the command may change data, also by way of a script.
+    pub fn is_write(&self) -> bool {
+        self.spec.flags.contains(Flag::Write)
+    }
+}
+
+/// Redis quotes the first arguments, each and all together limited to about 128 bytes.
+fn unknown_command(argv: Argv<'_>) -> CommandError {
+    let mut quoted = String::new();
+    for arg in argv.iter().skip(1) {
+        if quoted.len() >= 128 {
+            break;
+        }
+        let room = 128 - quoted.len();
+        let shown = String::from_utf8_lossy(&arg[..arg.len().min(room)]).into_owned();
+        quoted.push_str(&format!("'{shown}' "));
+    }
+    let name = argv.first().unwrap_or_default();
+    let name = String::from_utf8_lossy(&name[..name.len().min(128)]).into_owned();
+    CommandError::built(format!("ERR unknown command '{name}', with args beginning with: {quoted}"))
+}
+
+fn unknown_subcommand(argv: Argv<'_>) -> CommandError {
+    let sub = argv.get(1).unwrap_or_default();
+    let sub = String::from_utf8_lossy(&sub[..sub.len().min(128)]).into_owned();
+    let name = String::from_utf8_lossy(argv.first().unwrap_or_default()).to_ascii_uppercase();
+    CommandError::built(format!("ERR unknown subcommand '{sub}'. Try {name} HELP."))
+}

@@ -1,0 +1,400 @@
+//! One socket that speaks RESP: bytes in, requests to dispatch, replies out.
+//!
+//! The common case copies nothing: whole requests are parsed and run where the kernel has put them, in a
+//! provided buffer. What is left over (half a request, or requests that have to wait for the replies of
+//! earlier ones) moves to the connection's query buffer and goes on from there.
+//!
+//! Why a connection ends: the peer closes or resets (what it asked before is still run and answered), a
+//! protocol error or QUIT (after the reply), CLIENT KILL, an idle timeout, a limit on its query or output
+//! buffer, shutdown.
+//!
+//! Invariants
+//!   C1  The query buffer holds exactly the bytes that were received and do not belong to a request that
+//!       has run; they are processed before bytes that come later.
+//!   C2  At most one send per connection is under way; replies written meanwhile leave with the next.
+
+mod accept;
+mod query_buffer;
+
+pub use accept::{AcceptPolicy, describe, refusal};
+
+use crate::client::{ClientKey, Closing};
+use crate::dispatch::{Dispatch, Flow};
+use crate::net::{Ring, StreamId};
+use crate::resp::{ArgRange, Argv, Limits, Progress, ProtocolError, Reply, RequestParser};
+use crate::session::CoreState;
+use query_buffer::QueryBuffer;
+
+/// Requests parsed ahead, so that the memory they need is on its way before the first one runs.
+const AHEAD: usize = 16;
+/// Reply bytes that wait for a client which does not read; beyond that nothing more is read from it.
+const UNREAD_REPLIES_MAX: usize = 64 << 20;
+/// Send buffers kept for reuse, and the size beyond which one is given back to the allocator.
+const SPARE_BUFFERS_MAX: usize = 256;
+const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+struct Connection {
+    stream: StreamId,
+    client: ClientKey,
+    query: QueryBuffer,
+    parser: RequestParser,
+    sending: bool,
+    receiving_paused: bool,
+    /// The peer sends no more.
+    ended: bool,
+    /// `close` was called; the client has left the registry.
+    closing: bool,
+}
+
+/// The connections of one core.
+#[derive(Default)]
+pub struct Connections {
+    by_stream: Vec<Option<Box<Connection>>>,
+    /// By the client's index.
+    stream_of: Vec<Option<StreamId>>,
+    spare: Vec<Vec<u8>>,
+    ahead: Ahead,
+    open: usize,
+}
+
+/// Requests that were parsed and have not run yet; kept for its allocations.
+#[derive(Default)]
+struct Ahead {
+    requests: Vec<Parsed>,
+    len: usize,
+}
+
+#[derive(Default)]
+struct Parsed {
+    start: usize,
+    end: usize,
+    ranges: Vec<ArgRange>,
+}
+
+impl Connections {
+    /// Begins to serve a stream for a client that has just been registered.
+    pub fn open(&mut self, stream: StreamId, client: ClientKey) {
+        let connection = Connection {
+            stream,
+            client,
+            query: QueryBuffer::default(),
+            parser: RequestParser::default(),
+            sending: false,
+            receiving_paused: false,
+            ended: false,
+            closing: false,
+        };
+        put(&mut self.by_stream, stream.index(), Some(Box::new(connection)));
+        put(&mut self.stream_of, client.index as usize, Some(stream));
+        self.open += 1;
+    }
+
+    /// Connections that have not been closed completely.
+    pub fn len(&self) -> usize {
+        self.open
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Bytes have arrived: runs what is complete.
+    pub fn received(
+        &mut self,
+        core: &mut CoreState,
+        dispatch: &mut Dispatch,
+        ring: &mut Ring,
+        stream: StreamId,
+        data: &[u8],
+    ) {
+        let Some(connection) = self.by_stream.get_mut(stream.index()).and_then(Option::as_deref_mut) else { return };
+        if connection.closing {
+            return;
+        }
+        core.counters.net_input_bytes += data.len() as u64;
+        core.counters.reads_processed += 1;
+        let now = core.now.unix;
+        if let Some(client) = core.clients.get_mut(connection.client) {
+            client.last_interaction = now;
+            client.total_received += data.len() as u64;
+        }
+        if connection.query.is_empty() {
+            let used = connection.process(core, dispatch, &mut self.ahead, data);
+            connection.query.append(&data[used..]);
+        } else {
+            connection.query.append(data);
+            connection.process_query(core, dispatch, &mut self.ahead);
+        }
+        connection.after_input(core, ring);
+    }
+
+    /// The replies that a client's further requests waited for have arrived.
+    pub fn resume(&mut self, core: &mut CoreState, dispatch: &mut Dispatch, ring: &mut Ring, client: ClientKey) {
+        let Some(connection) = self.find(client) else { return };
+        let stream = connection.stream;
+        let Some(connection) = self.by_stream[stream.index()].as_deref_mut() else { return };
+        connection.process_query(core, dispatch, &mut self.ahead);
+        connection.after_input(core, ring);
+    }
+
+    /// The peer sends no more, or the connection has failed.
+    pub fn ended(&mut self, core: &mut CoreState, ring: &mut Ring, stream: StreamId, failed: bool) {
+        let Some(connection) = self.by_stream.get_mut(stream.index()).and_then(Option::as_deref_mut) else { return };
+        connection.ended = true;
+        if failed {
+            close(connection, core, ring, &mut self.stream_of);
+            return;
+        }
+        // What was asked before is still answered.
+        let key = connection.client;
+        let waits = !connection.query.is_empty();
+        let Some(client) = core.clients.get_mut(key) else { return };
+        let busy = !client.in_flight.is_idle() || client.output.open_slots() > 0 || client.blocked.is_some();
+        if !(waits && busy) {
+            client.close_after_reply();
+        }
+        core.unsent.push(key);
+    }
+
+    /// All that was handed to the kernel has left.
+    pub fn sent(&mut self, core: &mut CoreState, ring: &mut Ring, stream: StreamId, mut buffer: Vec<u8>) {
+        if self.spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BUFFER_BYTES_MAX {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+        let Some(connection) = self.by_stream.get_mut(stream.index()).and_then(Option::as_deref_mut) else { return };
+        connection.sending = false;
+        let key = connection.client;
+        let Some(client) = core.clients.get_mut(key) else { return };
+        client.total_sent += client.sending_bytes as u64;
+        client.sending_bytes = 0;
+        if connection.receiving_paused && client.output_bytes() < UNREAD_REPLIES_MAX / 2 {
+            connection.receiving_paused = false;
+            ring.resume_receiving(stream);
+            core.resumed.push(key);
+        }
+        // Also finishes a close that waited for this.
+        if client.output.ready_bytes() > 0 || client.closing != Closing::No || connection.ended {
+            core.unsent.push(key);
+        }
+    }
+
+    pub fn send_failed(&mut self, core: &mut CoreState, ring: &mut Ring, stream: StreamId) {
+        let Some(connection) = self.by_stream.get_mut(stream.index()).and_then(Option::as_deref_mut) else { return };
+        connection.sending = false;
+        close(connection, core, ring, &mut self.stream_of);
+    }
+
+    /// The ring has let go of the stream.
+    pub fn closed(&mut self, stream: StreamId) {
+        if let Some(place) = self.by_stream.get_mut(stream.index())
+            && place.take().is_some()
+        {
+            self.open -= 1;
+        }
+    }
+
+    /// Ends the turn: replies leave, limits are applied, clients that have to go are closed.
+    pub fn end_turn(&mut self, core: &mut CoreState, ring: &mut Ring) {
+        let mut unsent = std::mem::take(&mut core.unsent);
+        for key in unsent.drain(..) {
+            self.send(core, ring, key);
+        }
+        core.unsent = unsent;
+        while let Some(key) = core.doomed.pop() {
+            self.close_client(core, ring, key);
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, core: &mut CoreState, ring: &mut Ring, key: ClientKey) {
+        let Some(client) = core.clients.get_mut(key) else { return };
+        let Some(stream) = self.stream_of.get(key.index as usize).copied().flatten() else { return };
+        let Some(connection) = self.by_stream[stream.index()].as_deref_mut() else { return };
+        if client.output.ready_bytes() > 0 && !connection.sending {
+            let spare = self.spare.pop().unwrap_or_default();
+            let buffer = client.output.take_ready(spare);
+            client.sending_bytes = buffer.len();
+            core.counters.net_output_bytes += buffer.len() as u64;
+            core.counters.writes_processed += 1;
+            connection.sending = true;
+            ring.send(stream, buffer);
+        }
+        let pending = client.output_bytes();
+        if pending > core.settings.output_limit_least && core.settings.output_limit_reached(client, pending, core.now.unix)
+        {
+            core.counters.client_output_buffer_limit_disconnections += 1;
+            client.closing = Closing::Now;
+            core.doomed.push(key);
+            return;
+        }
+        let idle = client.output.open_slots() == 0 && client.output.ready_bytes() == 0;
+        let done = match client.closing {
+            Closing::No => connection.ended && idle && client.in_flight.is_idle() && client.blocked.is_none(),
+            Closing::AfterReply => idle && !connection.sending,
+            Closing::Now => true,
+        };
+        if done && !connection.sending {
+            core.doomed.push(key);
+        }
+    }
+
+    /// Closes a client, whatever it is doing.
+    pub fn close_client(&mut self, core: &mut CoreState, ring: &mut Ring, key: ClientKey) {
+        let Some(stream) = self.find(key).map(|connection| connection.stream) else { return };
+        let Some(connection) = self.by_stream[stream.index()].as_deref_mut() else { return };
+        close(connection, core, ring, &mut self.stream_of);
+    }
+
+    fn find(&self, key: ClientKey) -> Option<&Connection> {
+        let stream = self.stream_of.get(key.index as usize).copied().flatten()?;
+        let connection = self.by_stream[stream.index()].as_deref()?;
+        (connection.client == key).then_some(connection)
+    }
+}
+
+impl Connection {
+    fn process_query(&mut self, core: &mut CoreState, dispatch: &mut Dispatch, ahead: &mut Ahead) {
+        // Out of `self` for as long as requests borrow from it.
+        let mut query = std::mem::take(&mut self.query);
+        let used = self.process(core, dispatch, ahead, query.bytes());
+        query.consume(used);
+        self.query = query;
+    }
+
+    /// Runs the complete requests at the beginning of `bytes`; returns how many bytes they were.
+    fn process(
+        &mut self,
+        core: &mut CoreState,
+        dispatch: &mut Dispatch,
+        ahead: &mut Ahead,
+        bytes: &[u8],
+    ) -> usize {
+        let mut at = 0;
+        while at < bytes.len() {
+            let Some(client) = core.clients.get(self.client) else { return bytes.len() };
+            if !client.may_start() || self.receiving_paused {
+                // Bytes after QUIT or a protocol error are nobody's.
+                return if client.closing == Closing::No { at } else { bytes.len() };
+            }
+            let limits = Limits {
+                bulk_bytes_max: core.settings.proto_max_bulk_len,
+                authenticated: client.authenticated || !core.settings.password_required,
+            };
+            let db = client.db;
+            ahead.len = 0;
+            let mut end = at;
+            let mut failure = None;
+            // An unauthenticated client's limits change with its next request: one at a time.
+            let count = if limits.authenticated { AHEAD } else { 1 };
+            while ahead.len < count && end < bytes.len() {
+                let parsed = ahead.next();
+                match self.parser.parse(&bytes[end..], &mut parsed.ranges, &limits) {
+                    Ok(Progress::Complete { consumed }) => {
+                        (parsed.start, parsed.end) = (end, end + consumed);
+                        end += consumed;
+                        ahead.len += usize::from(!ahead.requests[ahead.len].ranges.is_empty());
+                    }
+                    Ok(Progress::Incomplete { needed }) => {
+                        self.query.expect(needed);
+                        break;
+                    }
+                    Err(error) => {
+                        failure = Some(error);
+                        break;
+                    }
+                }
+            }
+            let waits_for_more = ahead.len < count && failure.is_none();
+            if ahead.len > 1 {
+                for request in &ahead.requests[..ahead.len] {
+                    dispatch.prefetch(core, db, Argv::new(&bytes[request.start..request.end], &request.ranges));
+                }
+            }
+            for index in 0..ahead.len {
+                let request = &ahead.requests[index];
+                let argv = Argv::new(&bytes[request.start..request.end], &request.ranges);
+                if index > 0 && !core.clients.get(self.client).is_some_and(|client| client.may_start())
+                    || dispatch.request(core, self.client, argv) == Flow::Stall
+                {
+                    // It is offered again from its first byte.
+                    self.parser = RequestParser::default();
+                    let gone = core.clients.get(self.client).is_none_or(|client| client.closing != Closing::No);
+                    return if gone { bytes.len() } else { request.start };
+                }
+            }
+            at = end;
+            if let Some(error) = failure {
+                self.protocol_error(core, &error);
+                return bytes.len();
+            }
+            if waits_for_more {
+                break;
+            }
+        }
+        at
+    }
+
+    fn protocol_error(&mut self, core: &mut CoreState, error: &ProtocolError) {
+        let Some(client) = core.clients.get_mut(self.client) else { return };
+        let text = format!("ERR Protocol error: {error}");
+        core.command_stats.error(text.as_bytes());
+        core.counters.errors_replied += 1;
+        Reply::new(client.output.writer(), client.protocol).error(&text);
+        client.close_after_reply();
+        core.unsent.push(self.client);
+    }
+
+    fn after_input(&mut self, core: &mut CoreState, ring: &mut Ring) {
+        let Some(client) = core.clients.get_mut(self.client) else { return };
+        client.query_bytes = self.query.len();
+        client.query_room = self.query.room();
+        if self.query.len() > core.settings.query_buffer_max {
+            core.counters.client_query_buffer_limit_disconnections += 1;
+            client.closing = Closing::Now;
+            core.doomed.push(self.client);
+            return;
+        }
+        // A client that waits for its own replies, or does not read them, is not read from for now. Its
+        // socket's buffer fills, and that tells it.
+        let full = client.output_bytes() > UNREAD_REPLIES_MAX;
+        if full && !self.receiving_paused && !self.ended {
+            self.receiving_paused = true;
+            ring.pause_receiving(self.stream);
+        }
+        if self.ended {
+            core.unsent.push(self.client);
+        }
+    }
+}
+
+impl Ahead {
+    fn next(&mut self) -> &mut Parsed {
+        if self.len == self.requests.len() {
+            self.requests.push(Parsed::default());
+        }
+        &mut self.requests[self.len]
+    }
+}
+
+fn close(
+    connection: &mut Connection,
+    core: &mut CoreState,
+    ring: &mut Ring,
+    stream_of: &mut [Option<StreamId>],
+) {
+    if connection.closing {
+        return;
+    }
+    connection.closing = true;
+    stream_of[connection.client.index as usize] = None;
+    core.client_left(connection.client);
+    ring.close(connection.stream);
+}
+
+fn put<T>(places: &mut Vec<Option<T>>, index: usize, value: Option<T>) {
+    if index >= places.len() {
+        places.resize_with(index + 1, || None);
+    }
+    places[index] = value;
+}

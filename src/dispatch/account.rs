@@ -1,0 +1,180 @@
+//! What is written down about a command: statistics, slow log, latency, MONITOR; and its reply, when it
+//! does not go straight to the client's output.
+//!
+//! A client's core accounts for all its commands, wherever they ran.
+
+use super::gather::Gather;
+use super::message::Item;
+use crate::base::clock;
+use crate::client::{ClientKey, ReplyMode};
+use crate::command_table::{Command, Flag};
+use crate::observability::{LatencyEvent, SlowCommand, slowlog};
+use crate::resp::{Argv, Reply};
+use crate::session::CoreState;
+use crate::shard::CommandError;
+
+/// A command has run here; its time is what has passed since the last one ended.
+#[inline]
+pub(super) fn ran(core: &mut CoreState, key: ClientKey, command: &Command, argv: Argv<'_>, failed: bool) {
+    let now = clock::monotonic_ns();
+    let nanoseconds = now - core.tick_ns;
+    core.tick_ns = now;
+    record(core, key, command, argv, nanoseconds, failed);
+}
+
+#[inline]
+fn record(
+    core: &mut CoreState,
+    key: ClientKey,
+    command: &Command,
+    argv: Argv<'_>,
+    nanoseconds: u64,
+    failed: bool,
+) {
+    core.counters.commands_processed += 1;
+    core.command_stats.record(command.id, nanoseconds, core.settings.latency_tracking);
+    if failed {
+        core.command_stats.failed(command.id);
+    }
+    if nanoseconds >= core.settings.notable_ns {
+        notable(core, key, command, argv, nanoseconds);
+    }
+}
+
+/// Slow enough for the slow log or the latency monitor, or one of them wants everything.
+#[cold]
+fn notable(core: &mut CoreState, key: ClientKey, command: &Command, argv: Argv<'_>, nanoseconds: u64) {
+    let microseconds = nanoseconds / 1000;
+    core.read_clock();
+    let unix_seconds = core.now.unix.0 / 1000;
+    let threshold = core.settings.latency_threshold_ms;
+    if threshold > 0 && microseconds / 1000 >= threshold {
+        let fast = command.spec.flags.contains(Flag::Fast);
+        let event = if fast { LatencyEvent::FastCommand } else { LatencyEvent::Command };
+        core.latency.record(event, unix_seconds, microseconds / 1000);
+    }
+    let slower_than = core.settings.slowlog_slower_than_us;
+    if slower_than >= 0
+        && microseconds >= slower_than as u64
+        && !command.spec.flags.contains(Flag::SkipSlowlog)
+        && let Some(client) = core.clients.get(key)
+    {
+        let entry = SlowCommand {
+            id: core.shared.next_slowlog_id(),
+            unix_seconds,
+            microseconds,
+            arguments: slowlog::shorten(argv.iter()),
+            client_address: client.address.clone(),
+            client_name: client.name.clone(),
+        };
+        core.slowlog.push(entry, core.settings.slowlog_length_max);
+    }
+}
+
+/// Refuses a request before it ran.
+#[cold]
+pub(super) fn refuse(core: &mut CoreState, key: ClientKey, command: Option<&Command>, error: &CommandError) {
+    if let Some(command) = command {
+        core.command_stats.rejected(command.id);
+    }
+    let text = error.text();
+    core.command_stats.error(text.as_bytes());
+    core.counters.errors_replied += 1;
+    let client = core.clients.running(key);
+    let muted = super::take_muted(&mut client.reply_mode);
+    if !muted {
+        Reply::new(client.output.writer(), client.protocol).error(text.as_ref());
+        core.unsent.push(key);
+    }
+}
+
+/// A command of the client itself has run and left its reply in `bytes`.
+pub(super) fn replied(
+    core: &mut CoreState,
+    key: ClientKey,
+    command: &Command,
+    argv: Argv<'_>,
+    bytes: &[u8],
+    skip: bool,
+) {
+    let failed = note_error(core, bytes);
+    if let Some(client) = core.clients.get_mut(key)
+        && !skip
+        && client.reply_mode != ReplyMode::Off
+    {
+        client.output.writer().extend_from_slice(bytes);
+        core.unsent.push(key);
+    }
+    ran(core, key, command, argv, failed);
+}
+
+/// A command comes back from another shard.
+pub(super) fn returned(core: &mut CoreState, item: &Item, slot: u64, argv: Argv<'_>, bytes: &[u8]) {
+    if item.failed {
+        note_error(core, bytes);
+    }
+    record(core, item.client, &item.command, argv, item.nanoseconds, item.failed);
+    let Some(client) = core.clients.get_mut(item.client) else { return };
+    if client.output.complete(slot, bytes) {
+        core.unsent.push(item.client);
+    }
+    if item.command.is_write() {
+        client.in_flight.write_done();
+        if client.in_flight.is_idle() {
+            core.resumed.push(item.client);
+        }
+    }
+}
+
+/// A command that ran in several places has its reply.
+pub(super) fn gathered(core: &mut CoreState, gather: &Gather, bytes: &[u8]) {
+    let failed = note_error(core, bytes);
+    let nanoseconds = clock::monotonic_ns() - gather.started_ns;
+    record(core, gather.client, &gather.command, gather.argv.as_argv(), nanoseconds, failed);
+    let barrier = !matches!(&gather.parts, super::Parts::Replies { .. }) || gather.command.is_write();
+    let Some(client) = core.clients.get_mut(gather.client) else { return };
+    if client.output.complete(gather.slot, bytes) {
+        core.unsent.push(gather.client);
+    }
+    if barrier {
+        client.in_flight.barriers -= 1;
+        core.resumed.push(gather.client);
+    }
+}
+
+fn note_error(core: &mut CoreState, reply: &[u8]) -> bool {
+    let failed = reply.first() == Some(&b'-');
+    if failed {
+        core.command_stats.error(&reply[1..]);
+        core.counters.errors_replied += 1;
+    }
+    failed
+}
+
+/// Whether `enable-debug-command` or `enable-module-command` keeps this client from the command.
+pub(super) fn is_protected(core: &mut CoreState, key: ClientKey, command: &Command) -> bool {
+    let policy = match command.spec.name {
+        "MODULE" => core.settings.module_command,
+        _ => core.settings.debug_command,
+    };
+    !policy.allows(core.clients.running(key).is_local())
+}
+
+/// Shows the request to MONITOR clients, here and on the other cores.
+#[inline]
+pub(super) fn monitor(core: &mut CoreState, key: ClientKey, command: &Command, argv: Argv<'_>) {
+    if core.settings.monitored {
+        feed_monitors(core, key, command, argv);
+    }
+}
+
+#[cold]
+fn feed_monitors(core: &mut CoreState, key: ClientKey, command: &Command, argv: Argv<'_>) {
+    let flags = command.spec.flags;
+    if flags.contains(Flag::SkipMonitor) || flags.contains(Flag::Admin) {
+        return;
+    }
+    let client = core.clients.running(key);
+    let line = crate::observability::monitor_line(core.now.unix_us, client.db, &client.address, argv.iter());
+    core.feed_monitors(&line);
+}

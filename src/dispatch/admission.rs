@@ -1,0 +1,76 @@
+//! May this command run now? The guards stand in the order clients observe: the first refusal wins.
+
+use crate::command_table::{CommandSpec, Flag};
+use crate::shard::CommandError;
+
+/// What admission needs to know; small, so that every guard can be tested in isolation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Situation {
+    pub authenticated: bool,
+    pub loading: bool,
+    /// `enable-debug-command` and `enable-module-command` forbid it to this client.
+    pub protected: bool,
+}
+
+type Guard = fn(&CommandSpec, Situation) -> Result<(), CommandError>;
+
+const GUARDS: &[Guard] = &[not_protected, authenticated, loaded];
+
+/// # Errors
+/// Redis's own text for the first reason to refuse.
+#[inline]
+pub fn admit(spec: &CommandSpec, situation: Situation) -> Result<(), CommandError> {
+    GUARDS.iter().try_for_each(|guard| guard(spec, situation))
+}
+
+fn not_protected(spec: &CommandSpec, now: Situation) -> Result<(), CommandError> {
+    if !now.protected || !spec.flags.contains(Flag::Protected) {
+        return Ok(());
+    }
+    let name = spec.name;
+    let option = name.to_ascii_lowercase();
+    Err(CommandError::built(format!(
+        "ERR {name} command not allowed. If the enable-{option}-command option is set to \"local\", you can \
+         run it from a local connection, otherwise you need to set this option in the configuration file, \
+         and then restart the server."
+    )))
+}
+
+fn authenticated(spec: &CommandSpec, now: Situation) -> Result<(), CommandError> {
+    if now.authenticated || spec.flags.contains(Flag::NoAuth) {
+        return Ok(());
+    }
+    Err(CommandError::Text("NOAUTH Authentication required."))
+}
+
+fn loaded(spec: &CommandSpec, now: Situation) -> Result<(), CommandError> {
+    if !now.loading || spec.flags.contains(Flag::Loading) {
+        return Ok(());
+    }
+    Err(CommandError::Text("LOADING Pinion is loading the dataset in memory"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command_table::{DEFAULTS, Flags};
+
+    #[test]
+    fn the_first_refusal_wins() {
+        let debug = CommandSpec { name: "DEBUG", flags: Flags::of(&[Flag::Protected]), ..DEFAULTS };
+        let worst = Situation { authenticated: false, loading: true, protected: true };
+        let refusal = |situation| admit(&debug, situation).expect_err("refused").text().into_owned();
+        assert!(refusal(worst).starts_with("ERR DEBUG command not allowed."));
+        let better = Situation { protected: false, ..worst };
+        assert!(refusal(better).starts_with("NOAUTH "));
+        let better = Situation { authenticated: true, ..better };
+        assert!(refusal(better).starts_with("LOADING "));
+        assert_eq!(admit(&debug, Situation { loading: false, ..better }), Ok(()));
+    }
+
+    #[test]
+    fn commands_declare_their_exemptions() {
+        let hello = CommandSpec { flags: Flags::of(&[Flag::NoAuth, Flag::Loading]), ..DEFAULTS };
+        assert_eq!(admit(&hello, Situation { loading: true, ..Situation::default() }), Ok(()));
+    }
+}

@@ -1,0 +1,145 @@
+//! Partial replies become one.
+
+use super::message::ReturnTo;
+use crate::client::ClientKey;
+use crate::command_table::{Command, Contribution, Merge, Plan};
+use crate::resp::{ArgvBuf, Reply};
+
+/// One request that waits for several cores.
+pub struct Gather {
+    pub client: ClientKey,
+    pub slot: u64,
+    pub command: Command,
+    pub argv: ArgvBuf,
+    pub started_ns: u64,
+    pub missing: usize,
+    pub parts: Parts,
+}
+
+pub enum Parts {
+    /// Replies of the shards, and for [`Merge::Interleave`] whose element each key's is.
+    Replies { merge: Merge, replies: Vec<Vec<u8>>, order: Vec<u16> },
+    /// Contributions of the cores, by core.
+    Cores(Vec<Option<Contribution>>),
+    /// Results of the current hop of a plan.
+    Hop { plan: Box<dyn Plan>, results: Vec<Option<Contribution>> },
+}
+
+/// The gatherings of one core.
+#[derive(Default)]
+pub struct Gathers {
+    slots: Vec<Option<Gather>>,
+    free: Vec<usize>,
+}
+
+impl Gathers {
+    pub fn insert(&mut self, gather: Gather) -> usize {
+        match self.free.pop() {
+            Some(index) => {
+                self.slots[index] = Some(gather);
+                index
+            }
+            None => {
+                self.slots.push(Some(gather));
+                self.slots.len() - 1
+            }
+        }
+    }
+
+    /// Takes in one part; gives the gathering out when nothing is missing any more.
+    pub fn reply(&mut self, gather: usize, part: usize, reply: &[u8]) -> Option<Gather> {
+        let waiting = self.slots[gather].as_mut().expect("a gathering waits for all its parts");
+        let Parts::Replies { replies, .. } = &mut waiting.parts else {
+            unreachable!("replies come to a gathering of replies")
+        };
+        replies[part] = reply.to_vec();
+        self.arrived(gather)
+    }
+
+    pub fn contribution(&mut self, to: ReturnTo, contribution: Contribution) -> Option<Gather> {
+        let waiting = self.slots[to.gather].as_mut().expect("a gathering waits for all its parts");
+        match &mut waiting.parts {
+            Parts::Cores(parts) | Parts::Hop { results: parts, .. } => parts[to.part] = Some(contribution),
+            Parts::Replies { .. } => unreachable!("contributions come to a gathering of contributions"),
+        }
+        self.arrived(to.gather)
+    }
+
+    fn arrived(&mut self, gather: usize) -> Option<Gather> {
+        let waiting = self.slots[gather].as_mut().expect("a gathering waits for all its parts");
+        waiting.missing -= 1;
+        if waiting.missing > 0 {
+            return None;
+        }
+        self.free.push(gather);
+        self.slots[gather].take()
+    }
+}
+
+/// Writes the one reply that the partial replies make.
+pub fn merge(merge: Merge, replies: &[Vec<u8>], order: &[u16], out: &mut Reply<'_>) {
+    if let Some(error) = replies.iter().find(|reply| reply.first() == Some(&b'-')) {
+        out.raw(error);
+        return;
+    }
+    match merge {
+        Merge::Sum => out.integer(replies.iter().map(|reply| integer_of(reply)).sum()),
+        Merge::Same => out.raw(&replies[0]),
+        Merge::Interleave => {
+            let mut rests: Vec<&[u8]> = replies.iter().map(|reply| after_header(reply)).collect();
+            out.array(order.len());
+            for part in order {
+                let rest = &mut rests[usize::from(*part)];
+                let (element, tail) = rest.split_at(bulk_len(rest));
+                out.raw(element);
+                *rest = tail;
+            }
+        }
+    }
+}
+
+fn after_header(reply: &[u8]) -> &[u8] {
+    let end = memchr::memchr(b'\n', reply).expect("a reply is terminated");
+    &reply[end + 1..]
+}
+
+fn integer_of(reply: &[u8]) -> i64 {
+    let digits = &reply[1..reply.len() - 2];
+    crate::base::number::parse_i64(digits).expect("an integer reply")
+}
+
+/// The length of the bulk string or null at the beginning.
+fn bulk_len(bytes: &[u8]) -> usize {
+    let header = memchr::memchr(b'\n', bytes).expect("an element is terminated") + 1;
+    match crate::base::number::parse_i64(&bytes[1..header - 2]) {
+        Some(len) if len >= 0 => header + len as usize + 2,
+        _ => header, // $-1 and _
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::Protocol;
+
+    fn merged(how: Merge, replies: &[&[u8]], order: &[u16]) -> Vec<u8> {
+        let replies: Vec<Vec<u8>> = replies.iter().map(|reply| reply.to_vec()).collect();
+        let mut bytes = Vec::new();
+        merge(how, &replies, order, &mut Reply::new(&mut bytes, Protocol::Resp2));
+        bytes
+    }
+
+    #[test]
+    fn values_come_back_in_the_order_of_the_keys() {
+        let replies: &[&[u8]] = &[b"*2\r\n$1\r\na\r\n$-1\r\n", b"*2\r\n$2\r\n\r\n\r\n$0\r\n\r\n"];
+        let all = merged(Merge::Interleave, replies, &[1, 0, 0, 1]);
+        assert_eq!(all, b"*4\r\n$2\r\n\r\n\r\n$1\r\na\r\n$-1\r\n$0\r\n\r\n");
+    }
+
+    #[test]
+    fn integers_are_added_and_an_error_wins() {
+        assert_eq!(merged(Merge::Sum, &[b":2\r\n", b":40\r\n"], &[]), b":42\r\n");
+        assert_eq!(merged(Merge::Sum, &[b":2\r\n", b"-ERR no\r\n"], &[]), b"-ERR no\r\n");
+        assert_eq!(merged(Merge::Same, &[b"+OK\r\n", b"+OK\r\n"], &[]), b"+OK\r\n");
+    }
+}

@@ -1,0 +1,168 @@
+//! What crosses the mesh.
+
+use crate::command_table::{Command, Contribution, ShardHandler};
+use crate::client::ClientKey;
+use crate::resp::{ArgRange, Argv, Protocol};
+use crate::session::CoreState;
+use std::os::fd::OwnedFd;
+
+pub enum Message {
+    /// Commands for the receiver's shard, of all clients of the sender that had some in this turn.
+    Work(Box<Batch>),
+    /// The same batch, with the replies.
+    Done(Box<Batch>),
+    /// Something rare, to be run on the receiving core.
+    Call { run: Box<dyn FnOnce(&mut CoreState) -> Contribution + Send>, back: Option<ReturnTo> },
+    /// The result of a `Call`.
+    Answer { to: ReturnTo, contribution: Contribution },
+    /// A connection dealt to the receiver.
+    Connection(Dealt),
+}
+
+/// A socket on its way to the core that will serve it.
+pub struct Dealt {
+    pub socket: OwnedFd,
+    pub address: String,
+    pub local_address: String,
+    pub is_unix: bool,
+}
+
+/// Which part of which gathering on which core.
+#[derive(Clone, Copy, Debug)]
+pub struct ReturnTo {
+    pub core: usize,
+    pub gather: usize,
+    pub part: usize,
+}
+
+/// Commands on their way to a shard and their replies on the way back, in one reusable allocation.
+#[derive(Default)]
+pub struct Batch {
+    items: Vec<Item>,
+    bytes: Vec<u8>,
+    ranges: Vec<ArgRange>,
+    replies: Vec<u8>,
+}
+
+/// One command of a [`Batch`].
+#[derive(Clone, Copy)]
+pub struct Item {
+    pub command: Command,
+    pub run: ShardHandler,
+    pub db: u32,
+    pub protocol: Protocol,
+    pub no_touch: bool,
+    pub client: ClientKey,
+    pub client_id: u64,
+    pub ticket: Ticket,
+    bytes_start: usize,
+    bytes_len: usize,
+    ranges_start: usize,
+    ranges_len: usize,
+    /// Set by the shard that ran it.
+    pub nanoseconds: u64,
+    pub failed: bool,
+    reply_end: usize,
+}
+
+/// What the reply of an item completes.
+#[derive(Clone, Copy, Debug)]
+pub enum Ticket {
+    /// A slot of the client's output.
+    Slot(u64),
+    /// One part of a gathering on the sender's core.
+    Part { gather: usize, part: usize },
+}
+
+/// What a new item needs besides its arguments.
+pub struct Order {
+    pub command: Command,
+    pub run: ShardHandler,
+    pub db: usize,
+    pub protocol: Protocol,
+    pub no_touch: bool,
+    pub client: ClientKey,
+    pub client_id: u64,
+    pub ticket: Ticket,
+}
+
+impl Batch {
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Bytes of arguments: a reason to send a batch before the turn ends.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn push<'a>(&mut self, order: Order, arguments: impl Iterator<Item = &'a [u8]>) {
+        let (bytes_start, ranges_start) = (self.bytes.len(), self.ranges.len());
+        for argument in arguments {
+            self.ranges.push(ArgRange::new(self.bytes.len() - bytes_start, argument.len()));
+            self.bytes.extend_from_slice(argument);
+        }
+        self.items.push(Item {
+            command: order.command,
+            run: order.run,
+            db: order.db as u32,
+            protocol: order.protocol,
+            no_touch: order.no_touch,
+            client: order.client,
+            client_id: order.client_id,
+            ticket: order.ticket,
+            bytes_start,
+            bytes_len: self.bytes.len() - bytes_start,
+            ranges_start,
+            ranges_len: self.ranges.len() - ranges_start,
+            nanoseconds: 0,
+            failed: false,
+            reply_end: 0,
+        });
+    }
+
+    pub fn argv(&self, index: usize) -> Argv<'_> {
+        let item = &self.items[index];
+        Argv::new(
+            &self.bytes[item.bytes_start..item.bytes_start + item.bytes_len],
+            &self.ranges[item.ranges_start..item.ranges_start + item.ranges_len],
+        )
+    }
+
+    pub fn item(&self, index: usize) -> &Item {
+        &self.items[index]
+    }
+
+    /// Runs every item in order; `run` writes the reply and returns the time it took and whether it failed.
+    pub fn run_all(&mut self, mut run: impl FnMut(&Item, Argv<'_>, &mut Vec<u8>) -> (u64, bool)) {
+        let mut replies = std::mem::take(&mut self.replies);
+        for index in 0..self.items.len() {
+            let (nanoseconds, failed) = run(&self.items[index], self.argv(index), &mut replies);
+            let item = &mut self.items[index];
+            (item.nanoseconds, item.failed, item.reply_end) = (nanoseconds, failed, replies.len());
+        }
+        self.replies = replies;
+    }
+
+    pub fn reply(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.items[index - 1].reply_end };
+        &self.replies[start..self.items[index].reply_end]
+    }
+
+    /// Empties it for the next use; one that was very large gives its memory back.
+    pub fn clear(&mut self) {
+        const KEEP: usize = 256 * 1024;
+        self.items.clear();
+        self.ranges.clear();
+        for buffer in [&mut self.bytes, &mut self.replies] {
+            if buffer.capacity() > KEEP {
+                *buffer = Vec::new();
+            }
+            buffer.clear();
+        }
+    }
+}

@@ -1,0 +1,651 @@
+//! From a parsed request to its reply.
+//!
+//! A request whose keys live here runs at once and its reply is appended to the client's output. For
+//! another shard it joins the batch that goes there at the end of the turn; a slot in the output keeps
+//! the place of its reply. Several shards are asked in parallel and their replies gathered.
+//!
+//! Order inside one connection: a command does not start while an earlier *write* of the same client is
+//! under way on a different shard (reads may overlap reads). It then *stalls*: the connection keeps the
+//! bytes and comes back when the replies have arrived. `pipeline-ordering relaxed` lifts that rule.
+
+mod account;
+mod admission;
+mod gather;
+mod message;
+pub mod route;
+
+pub use message::{Batch, Dealt, Message, ReturnTo};
+
+use crate::base::clock;
+use crate::client::{Blocked, ClientKey, ReplyMode};
+use crate::command_table::{
+    Args, Asker, ClientHandler, Command, Contribution, Flag, Handler, HopWork, Merge, Plan, ShardHandler, Step,
+};
+use crate::mesh::Links;
+use crate::resp::{Argv, ArgvBuf, Reply};
+use crate::session::{CoreState, PauseMode, Session};
+use crate::shard::CommandError;
+use admission::Situation;
+use gather::{Gather, Gathers, Parts};
+use message::{Order, Ticket};
+use route::Owners;
+
+/// A batch of this many bytes or commands goes to its queue before the turn ends.
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+const BATCH_ITEMS_MAX: usize = 1024;
+/// Batches kept for reuse.
+const SPARE_MAX: usize = 64;
+
+/// One core's way to its own shard and to all others.
+pub struct Dispatch {
+    links: Links<Message>,
+    /// By core: the commands collected for it in this turn.
+    outgoing: Vec<Option<Box<Batch>>>,
+    spare: Vec<Box<Batch>>,
+    gathers: Gathers,
+    /// Sockets dealt to this core.
+    pub dealt: Vec<Dealt>,
+    scratch: Vec<u8>,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Flow {
+    /// It ran or is under way; the next one may be looked at.
+    Next,
+    /// It could not start yet and has to be offered again.
+    Stall,
+}
+
+impl Dispatch {
+    pub fn new(links: Links<Message>) -> Self {
+        let cores = links.cores();
+        Self {
+            links,
+            outgoing: (0..cores).map(|_| None).collect(),
+            spare: Vec::new(),
+            gathers: Gathers::default(),
+            dealt: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Takes one request of a client.
+    pub fn request(&mut self, core: &mut CoreState, key: ClientKey, argv: Argv<'_>) -> Flow {
+        let command = match core.table.resolve(argv) {
+            Ok(command) => *command,
+            Err(error) => {
+                account::refuse(core, key, None, &error);
+                return Flow::Next;
+            }
+        };
+        let client = core.clients.running(key);
+        let situation = Situation {
+            authenticated: client.authenticated || !core.settings.password_required,
+            loading: core.settings.loading,
+            protected: command.spec.flags.contains(Flag::Protected) && account::is_protected(core, key, &command),
+        };
+        if let Err(error) = admission::admit(command.spec, situation) {
+            account::refuse(core, key, Some(&command), &error);
+            return Flow::Next;
+        }
+        if core.settings.paused && hold_if_paused(core, key, &command) {
+            return Flow::Stall;
+        }
+        let flow = match command.spec.handler {
+            Handler::Shard(run) => {
+                let owner = match self.owner(core, &command, argv) {
+                    Owners::One(owner) => owner,
+                    // A key spec that finds no key in these arguments: the handler says what is wrong.
+                    _ => core.index,
+                };
+                self.on_one_shard(core, key, &command, run, owner, argv)
+            }
+            Handler::ShardOf { pick, run } => {
+                let owner = pick(argv, core.cores).min(core.cores - 1);
+                self.on_one_shard(core, key, &command, run, owner, argv)
+            }
+            Handler::PerShard { run, merge } => match self.owner(core, &command, argv) {
+                Owners::One(owner) => self.on_one_shard(core, key, &command, run, owner, argv),
+                Owners::None => self.on_one_shard(core, key, &command, run, core.index, argv),
+                Owners::Several => self.per_shard(core, key, &command, run, merge, argv),
+            },
+            Handler::Transaction { run, plan } => match self.owner(core, &command, argv) {
+                Owners::One(owner) => self.on_one_shard(core, key, &command, run, owner, argv),
+                Owners::None => self.on_one_shard(core, key, &command, run, core.index, argv),
+                Owners::Several => self.in_hops(core, key, &command, plan(argv), argv),
+            },
+            Handler::Client(run) => self.on_client(core, key, &command, run, argv),
+            Handler::EveryCore { .. } => self.on_every_core(core, key, &command, argv),
+            Handler::Container => unreachable!("resolve() names a subcommand"),
+        };
+        if flow == Flow::Next
+            && let Some(client) = core.clients.get_mut(key)
+        {
+            client.last_command = Some(command.id);
+            client.total_commands += 1;
+        }
+        flow
+    }
+
+    /// Hints the processor at the data of a request that will run soon, if it lives here.
+    #[inline]
+    pub fn prefetch(&self, core: &CoreState, db: usize, argv: Argv<'_>) {
+        if let Some(key) = argv.get(1)
+            && (core.cores == 1 || route::shard_of_key(key, core.cores) == core.index)
+        {
+            core.shard.prefetch(db, key);
+        }
+    }
+
+    #[inline]
+    fn owner(&self, core: &CoreState, command: &Command, argv: Argv<'_>) -> Owners {
+        if core.cores == 1 { Owners::One(0) } else { route::owners(command, argv, core.cores) }
+    }
+
+    #[inline]
+    fn on_one_shard(
+        &mut self,
+        core: &mut CoreState,
+        key: ClientKey,
+        command: &Command,
+        run: ShardHandler,
+        owner: usize,
+        argv: Argv<'_>,
+    ) -> Flow {
+        let client = core.clients.running(key);
+        if !client.in_flight.allows(owner) && !core.settings.relaxed_ordering {
+            return Flow::Stall;
+        }
+        if owner == core.index {
+            account::monitor(core, key, command, argv);
+            run_here(core, key, command, run, argv);
+            return Flow::Next;
+        }
+        account::monitor(core, key, command, argv);
+        let client = core.clients.running(key);
+        if command.is_write() {
+            if core.settings.relaxed_ordering {
+                client.in_flight.writes += 1;
+            } else {
+                client.in_flight.write_sent(owner);
+            }
+        }
+        let muted = take_muted(&mut client.reply_mode);
+        let order = Order {
+            command: *command,
+            run,
+            db: client.db,
+            protocol: client.protocol,
+            no_touch: client.no_touch,
+            client: key,
+            client_id: client.id,
+            ticket: Ticket::Slot(client.output.open_slot(muted)),
+        };
+        self.order(owner, order, argv.iter());
+        Flow::Next
+    }
+
+    /// Adds a command to the batch for a core.
+    fn order<'a>(&mut self, core: usize, order: Order, arguments: impl Iterator<Item = &'a [u8]>) {
+        let batch =
+            self.outgoing[core].get_or_insert_with(|| self.spare.pop().unwrap_or_default());
+        batch.push(order, arguments);
+        if batch.size() >= BATCH_BYTES_MAX || batch.len() >= BATCH_ITEMS_MAX {
+            let batch = self.outgoing[core].take().expect("just filled");
+            self.links.send(core, Message::Work(batch));
+        }
+    }
+
+    /// Splits a request by the owners of its keys.
+    fn per_shard(
+        &mut self,
+        core: &mut CoreState,
+        key: ClientKey,
+        command: &Command,
+        run: ShardHandler,
+        merge: Merge,
+        argv: Argv<'_>,
+    ) -> Flow {
+        let client = core.clients.running(key);
+        let relaxed = core.settings.relaxed_ordering;
+        if !relaxed && !client.in_flight.is_idle() {
+            return Flow::Stall;
+        }
+        account::monitor(core, key, command, argv);
+        let client = core.clients.running(key);
+        let (first, step) = command.spec.keys[0].stride().expect("PerShard keys repeat to the end");
+        let mut part_of_core = vec![u16::MAX; core.cores];
+        let mut parts: Vec<(usize, Vec<usize>)> = Vec::new();
+        let mut order = Vec::with_capacity(argv.len() / step);
+        for position in (first..argv.len()).step_by(step) {
+            let owner = route::shard_of_key(argv.get(position).expect("in range"), core.cores);
+            if part_of_core[owner] == u16::MAX {
+                part_of_core[owner] = parts.len() as u16;
+                parts.push((owner, Vec::new()));
+            }
+            order.push(part_of_core[owner]);
+            parts[usize::from(part_of_core[owner])].1.push(position);
+        }
+        // Only reads may be overtaken by what follows.
+        if command.is_write() {
+            client.in_flight.barriers += 1;
+        }
+        let muted = take_muted(&mut client.reply_mode);
+        let slot = client.output.open_slot(muted);
+        let (db, protocol, no_touch, client_id) = (client.db, client.protocol, client.no_touch, client.id);
+        let gather = self.gathers.insert(Gather {
+            client: key,
+            slot,
+            command: *command,
+            argv: argv.to_owned(),
+            started_ns: core.tick_ns,
+            missing: parts.len(),
+            parts: Parts::Replies { merge, replies: vec![Vec::new(); parts.len()], order },
+        });
+        let mut here = None;
+        for (part, (owner, positions)) in parts.iter().enumerate() {
+            let arguments = (0..first)
+                .chain(positions.iter().flat_map(|position| *position..*position + step))
+                .map(|index| argv.get(index).expect("in range"));
+            if *owner == core.index {
+                here = Some((part, arguments.collect::<ArgvBuf>()));
+                continue;
+            }
+            let ticket = Ticket::Part { gather, part };
+            let command = *command;
+            self.order(
+                *owner,
+                Order { command, run, db, protocol, no_touch, client: key, client_id, ticket },
+                arguments,
+            );
+        }
+        if let Some((part, argv)) = here {
+            let mut bytes = Vec::new();
+            let mut reply = Reply::new(&mut bytes, protocol);
+            let mut context = core.shard.context(db, core.now.unix, no_touch);
+            if let Err(error) = run(&mut context, Args::new(argv.as_argv(), 1), &mut reply) {
+                bytes.clear();
+                Reply::new(&mut bytes, protocol).error(error.text().as_ref());
+            }
+            if let Some(gather) = self.gathers.reply(gather, part, &bytes) {
+                self.conclude(core, gather);
+            }
+        }
+        Flow::Next
+    }
+
+    /// Begins a plan; its first hop starts now.
+    fn in_hops(
+        &mut self,
+        core: &mut CoreState,
+        key: ClientKey,
+        command: &Command,
+        plan: Box<dyn Plan>,
+        argv: Argv<'_>,
+    ) -> Flow {
+        let client = core.clients.running(key);
+        if !client.in_flight.is_idle() {
+            return Flow::Stall;
+        }
+        account::monitor(core, key, command, argv);
+        let client = core.clients.running(key);
+        client.in_flight.barriers += 1;
+        let muted = take_muted(&mut client.reply_mode);
+        let slot = client.output.open_slot(muted);
+        let gather = Gather {
+            client: key,
+            slot,
+            command: *command,
+            argv: argv.to_owned(),
+            started_ns: core.tick_ns,
+            missing: 0,
+            parts: Parts::Hop { plan, results: Vec::new() },
+        };
+        self.next_hop(core, gather);
+        Flow::Next
+    }
+
+    fn next_hop(&mut self, core: &mut CoreState, mut gather: Gather) {
+        loop {
+            let Parts::Hop { plan, results } = &mut gather.parts else { unreachable!("a plan goes in hops") };
+            let results = std::mem::take(results).into_iter().map(|result| result.expect("all are in"));
+            let (db, protocol) =
+                core.clients.get(gather.client).map_or((0, Default::default()), |c| (c.db, c.protocol));
+            let mut bytes = Vec::new();
+            let mut reply = Reply::new(&mut bytes, protocol);
+            let hop = match plan.step(results.collect(), &mut reply) {
+                Step::Hop(hop) => hop,
+                Step::Done(result) => {
+                    if let Err(error) = result {
+                        bytes.clear();
+                        Reply::new(&mut bytes, protocol).error(error.text().as_ref());
+                    }
+                    account::gathered(core, &gather, &bytes);
+                    return;
+                }
+            };
+            let now = core.now.unix;
+            let mut results: Vec<Option<Contribution>> = Vec::with_capacity(hop.len());
+            let mut away = Vec::new();
+            for (part, HopWork { key, run }) in hop.into_iter().enumerate() {
+                let owner = route::shard_of_key(&key, core.cores);
+                if owner == core.index {
+                    results.push(Some(run(&mut core.shard.context(db, now, false))));
+                } else {
+                    results.push(None);
+                    away.push((part, owner, run));
+                }
+            }
+            let Parts::Hop { results: waiting, .. } = &mut gather.parts else { unreachable!("as above") };
+            *waiting = results;
+            if away.is_empty() {
+                continue;
+            }
+            gather.missing = away.len();
+            let index = self.gathers.insert(gather);
+            for (part, owner, run) in away {
+                let run = Box::new(move |core: &mut CoreState| {
+                    let now = core.now.unix;
+                    run(&mut core.shard.context(db, now, false))
+                });
+                let back = Some(ReturnTo { core: core.index, gather: index, part });
+                self.links.send(owner, Message::Call { run, back });
+            }
+            return;
+        }
+    }
+
+    fn on_client(
+        &mut self,
+        core: &mut CoreState,
+        key: ClientKey,
+        command: &Command,
+        run: ClientHandler,
+        argv: Argv<'_>,
+    ) -> Flow {
+        if !core.clients.running(key).in_flight.is_idle() && !core.settings.relaxed_ordering {
+            return Flow::Stall;
+        }
+        account::monitor(core, key, command, argv);
+        let protocol = core.clients.running(key).protocol;
+        let skip = take_skip(core, key);
+        let mut bytes = std::mem::take(&mut self.scratch);
+        let mut reply = Reply::new(&mut bytes, protocol);
+        let mut session = Session { core, key };
+        let result = run(&mut session, Args::new(argv, usize::from(command.names)), &mut reply);
+        if let Err(error) = result {
+            bytes.clear();
+            Reply::new(&mut bytes, protocol).error(error.text().as_ref());
+        }
+        account::replied(core, key, command, argv, &bytes, skip);
+        bytes.clear();
+        self.scratch = bytes;
+        Flow::Next
+    }
+
+    fn on_every_core(
+        &mut self,
+        core: &mut CoreState,
+        key: ClientKey,
+        command: &Command,
+        argv: Argv<'_>,
+    ) -> Flow {
+        let Handler::EveryCore { begin, collect, .. } = command.spec.handler else {
+            unreachable!("called for EveryCore only")
+        };
+        let client = core.clients.running(key);
+        if !client.in_flight.is_idle() {
+            return Flow::Stall;
+        }
+        let asker = Asker { client_id: client.id, db: client.db, protocol: client.protocol };
+        account::monitor(core, key, command, argv);
+        let args = Args::new(argv, usize::from(command.names));
+        if let Err(error) = begin(&mut Session { core, key }, args) {
+            let skip = take_skip(core, key);
+            let mut bytes = Vec::new();
+            Reply::new(&mut bytes, asker.protocol).error(error.text().as_ref());
+            account::replied(core, key, command, argv, &bytes, skip);
+            return Flow::Next;
+        }
+        let own = collect(core, asker, args);
+        let client = core.clients.running(key);
+        client.in_flight.barriers += 1;
+        let muted = take_muted(&mut client.reply_mode);
+        let slot = client.output.open_slot(muted);
+        let mut contributions: Vec<Option<Contribution>> = (0..core.cores).map(|_| None).collect();
+        contributions[core.index] = Some(own);
+        let gather = Gather {
+            client: key,
+            slot,
+            command: *command,
+            argv: argv.to_owned(),
+            started_ns: core.tick_ns,
+            missing: core.cores - 1,
+            parts: Parts::Cores(contributions),
+        };
+        if core.cores == 1 {
+            self.conclude(core, gather);
+            return Flow::Next;
+        }
+        let shared_argv = std::sync::Arc::new(gather.argv.clone());
+        let index = self.gathers.insert(gather);
+        let names = usize::from(command.names);
+        for other in (0..core.cores).filter(|other| *other != core.index) {
+            let argv = shared_argv.clone();
+            let run = Box::new(move |core: &mut CoreState| {
+                collect(core, asker, Args::new(argv.as_argv(), names))
+            });
+            let back = Some(ReturnTo { core: core.index, gather: index, part: other });
+            self.links.send(other, Message::Call { run, back });
+        }
+        Flow::Next
+    }
+
+    /// Everything has arrived: the reply is made and delivered.
+    fn conclude(&mut self, core: &mut CoreState, mut gather: Gather) {
+        let protocol = core.clients.get(gather.client).map_or_else(Default::default, |client| client.protocol);
+        let mut bytes = Vec::new();
+        match &mut gather.parts {
+            Parts::Replies { merge, replies, order } => {
+                gather::merge(*merge, replies, order, &mut Reply::new(&mut bytes, protocol));
+            }
+            Parts::Hop { .. } => return self.next_hop(core, gather),
+            Parts::Cores(contributions) => {
+                let all = contributions.drain(..).map(|part| part.expect("all have arrived")).collect();
+                let Handler::EveryCore { finish, .. } = gather.command.spec.handler else {
+                    unreachable!("only EveryCore asks the cores")
+                };
+                if core.clients.get(gather.client).is_some() {
+                    let args = Args::new(gather.argv.as_argv(), usize::from(gather.command.names));
+                    let mut reply = Reply::new(&mut bytes, protocol);
+                    let mut session = Session { core, key: gather.client };
+                    if let Err(error) = finish(&mut session, args, all, &mut reply) {
+                        bytes.clear();
+                        Reply::new(&mut bytes, protocol).error(error.text().as_ref());
+                    }
+                }
+            }
+        }
+        account::gathered(core, &gather, &bytes);
+    }
+
+    /// Takes in what the other cores have sent; tells whether there was anything.
+    pub fn receive(&mut self, core: &mut CoreState) -> bool {
+        let mut any = false;
+        for from in 0..core.cores {
+            while let Some(message) = self.links.receive(from) {
+                any = true;
+                self.message(core, from, message);
+            }
+        }
+        any
+    }
+
+    fn message(&mut self, core: &mut CoreState, from: usize, message: Message) {
+        match message {
+            Message::Work(mut batch) => {
+                run_batch(core, &mut batch);
+                self.links.send(from, Message::Done(batch));
+            }
+            Message::Done(mut batch) => {
+                for index in 0..batch.len() {
+                    let item = *batch.item(index);
+                    match item.ticket {
+                        Ticket::Slot(slot) => {
+                            account::returned(core, &item, slot, batch.argv(index), batch.reply(index));
+                        }
+                        Ticket::Part { gather, part } => {
+                            if let Some(gather) = self.gathers.reply(gather, part, batch.reply(index)) {
+                                self.conclude(core, gather);
+                            }
+                        }
+                    }
+                }
+                batch.clear();
+                if self.spare.len() < SPARE_MAX {
+                    self.spare.push(batch);
+                }
+            }
+            Message::Call { run, back } => {
+                let contribution = run(core);
+                if let Some(to) = back {
+                    self.links.send(to.core, Message::Answer { to, contribution });
+                }
+            }
+            Message::Answer { to, contribution } => {
+                if let Some(gather) = self.gathers.contribution(to, contribution) {
+                    self.conclude(core, gather);
+                }
+            }
+            Message::Connection(dealt) => self.dealt.push(dealt),
+        }
+    }
+
+    /// Hands a connection to another core.
+    pub fn deal(&mut self, core: usize, dealt: Dealt) {
+        self.links.send(core, Message::Connection(dealt));
+    }
+
+    /// Runs something on every other core, without an answer.
+    pub fn tell_others(&mut self, mut make: impl FnMut() -> Box<dyn FnOnce(&mut CoreState) -> Contribution + Send>) {
+        for core in (0..self.links.cores()).filter(|core| *core != self.links.own()) {
+            self.links.send(core, Message::Call { run: make(), back: None });
+        }
+    }
+
+    /// Ends the turn: everything collected leaves. Names each sleeping core that has to be woken.
+    pub fn flush(&mut self, wake: impl FnMut(usize)) {
+        for core in 0..self.outgoing.len() {
+            if let Some(batch) = self.outgoing[core].take() {
+                self.links.send(core, Message::Work(batch));
+            }
+        }
+        self.links.flush(wake);
+    }
+
+    /// Messages that found no room: a reason to take in less work.
+    pub fn backlog(&self) -> usize {
+        self.links.backlog()
+    }
+
+    pub fn park(&self) -> bool {
+        self.links.park()
+    }
+
+    pub fn unpark(&self) {
+        self.links.unpark();
+    }
+}
+
+/// The common case: a command whose keys live here.
+#[inline]
+fn run_here(core: &mut CoreState, key: ClientKey, command: &Command, run: ShardHandler, argv: Argv<'_>) {
+    let client = core.clients.running(key);
+    let muted = client.reply_mode != ReplyMode::On && take_muted(&mut client.reply_mode);
+    let out = client.output.writer();
+    let start = out.len();
+    let mut reply = Reply::new(out, client.protocol);
+    let mut context = core.shard.context(client.db, core.now.unix, client.no_touch);
+    let result = run(&mut context, Args::new(argv, usize::from(command.names)), &mut reply);
+    if let Err(error) = &result {
+        out.truncate(start);
+        Reply::new(out, client.protocol).error(error.text().as_ref());
+    }
+    let failed = out.get(start) == Some(&b'-');
+    if failed {
+        core.command_stats.error(&out[start + 1..]);
+        core.counters.errors_replied += 1;
+    }
+    if muted {
+        out.truncate(start);
+    }
+    account::ran(core, key, command, argv, failed);
+    core.unsent.push(key);
+}
+
+/// Runs the commands of another core's clients, with their buckets fetched ahead.
+fn run_batch(core: &mut CoreState, batch: &mut Batch) {
+    const AHEAD: usize = 8;
+    core.tick_ns = clock::monotonic_ns();
+    core.counters.commands_for_others += batch.len() as u64;
+    let keys = batch.len();
+    for first in (0..keys).step_by(AHEAD) {
+        let _ = first;
+    }
+    batch.run_all(|item, argv, replies| {
+        let start = replies.len();
+        let mut reply = Reply::new(replies, item.protocol);
+        let mut context = core.shard.context(item.db as usize, core.now.unix, item.no_touch);
+        let names = usize::from(item.command.names);
+        if let Err(error) = (item.run)(&mut context, Args::new(argv, names), &mut reply) {
+            replies.truncate(start);
+            Reply::new(replies, item.protocol).error(error.text().as_ref());
+        }
+        let now = clock::monotonic_ns();
+        let nanoseconds = now - core.tick_ns;
+        core.tick_ns = now;
+        (nanoseconds, replies.get(start) == Some(&b'-'))
+    });
+}
+
+/// CLIENT PAUSE: the client waits if the pause is about this command.
+fn hold_if_paused(core: &mut CoreState, key: ClientKey, command: &Command) -> bool {
+    let held = match core.shared.pause.mode(core.now.unix.0) {
+        None => false,
+        Some(PauseMode::All) => true,
+        Some(PauseMode::Writes) => command.is_write() || command.spec.flags.contains(Flag::MayReplicate),
+    };
+    if held {
+        core.clients.running(key).blocked = Some(Blocked::Paused);
+        core.paused.push(key);
+    }
+    held
+}
+
+/// Whether the reply of the command that starts now is thrown away (CLIENT REPLY).
+fn take_muted(mode: &mut ReplyMode) -> bool {
+    match *mode {
+        ReplyMode::On => false,
+        ReplyMode::Off => true,
+        ReplyMode::SkipNext => {
+            *mode = ReplyMode::On;
+            true
+        }
+    }
+}
+
+/// As [`take_muted`] for a command that may itself change the mode: only SKIP counts beforehand.
+fn take_skip(core: &mut CoreState, key: ClientKey) -> bool {
+    let mode = &mut core.clients.running(key).reply_mode;
+    let skip = *mode == ReplyMode::SkipNext;
+    if skip {
+        *mode = ReplyMode::On;
+    }
+    skip
+}
+
+/// What an error reply looks like, for those who must write one without a handler.
+pub fn write_error(error: &CommandError, reply: &mut Reply<'_>) {
+    reply.error(error.text().as_ref());
+}

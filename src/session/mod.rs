@@ -1,0 +1,20 @@
+//! What a command that runs on the client's own core may touch: the core, and the client itself.
+
+mod core_state;
+mod shared;
+
+pub use core_state::{CoreState, Moment, Settings};
+pub use shared::{PauseMode, Shared, ShutdownMode};
+
+use crate::client::{Client, ClientKey};
+
+pub struct Session<'a> {
+    pub core: &'a mut CoreState,
+    pub key: ClientKey,
+}
+
+impl Session<'_> {
+    pub fn client(&mut self) -> &mut Client {
+        self.core.clients.running(self.key)
+    }
+}

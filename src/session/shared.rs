@@ -1,0 +1,160 @@
+//! The few things all cores of a server share. Nothing here is touched by a common command.
+
+use crate::config::Config;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub struct Shared {
+    /// The configuration in force. CONFIG SET replaces it under the lock; each core keeps its own `Arc`.
+    config: Mutex<Arc<Config>>,
+    /// Where CONFIG REWRITE writes; `None` if the server was started without a file.
+    pub config_file: Option<PathBuf>,
+    pub executable: PathBuf,
+    /// 40 hexadecimal digits, new with every start.
+    pub run_id: String,
+    /// The port in force, for INFO: it may have been chosen by the kernel.
+    pub port: AtomicUsize,
+    pub cpus: Vec<usize>,
+    pub started_unix_ms: u64,
+    next_client_id: AtomicU64,
+    next_slowlog_id: AtomicU64,
+    /// Connections of each core, also those on their way to it.
+    pub connections: Vec<Connections>,
+    /// Clients in MONITOR mode, over all cores.
+    pub monitors: AtomicUsize,
+    pub pause: Pause,
+    shutdown: AtomicU8,
+    pub loading: AtomicBool,
+}
+
+#[repr(align(128))]
+#[derive(Default)]
+pub struct Connections(pub AtomicUsize);
+
+/// CLIENT PAUSE is server-wide.
+#[derive(Default)]
+pub struct Pause {
+    /// Unix milliseconds; 0 when nothing is paused.
+    until_ms: AtomicU64,
+    writes_only: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PauseMode {
+    Writes,
+    All,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ShutdownMode {
+    /// As `save` says.
+    Default,
+    Save,
+    NoSave,
+}
+
+impl Shared {
+    pub fn new(config: Arc<Config>, cpus: Vec<usize>, run_id: String, now_unix_ms: u64) -> Self {
+        Self {
+            config: Mutex::new(config),
+            config_file: None,
+            executable: PathBuf::new(),
+            run_id,
+            port: AtomicUsize::new(0),
+            connections: cpus.iter().map(|_| Connections::default()).collect(),
+            cpus,
+            started_unix_ms: now_unix_ms,
+            next_client_id: AtomicU64::new(1),
+            next_slowlog_id: AtomicU64::new(0),
+            monitors: AtomicUsize::new(0),
+            pause: Pause::default(),
+            shutdown: AtomicU8::new(0),
+            loading: AtomicBool::new(false),
+        }
+    }
+
+    pub fn config(&self) -> Arc<Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the configuration by what `change` makes of it, or leaves it if that fails. One change at
+    /// a time, so two clients cannot lose each other's.
+    pub fn change_config<R, E>(
+        &self,
+        change: impl FnOnce(&Config) -> Result<(Config, R), E>,
+    ) -> Result<R, E> {
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let (new, result) = change(&config)?;
+        *config = Arc::new(new);
+        Ok(result)
+    }
+
+    pub fn next_client_id(&self) -> u64 {
+        self.next_client_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub fn next_slowlog_id(&self) -> u64 {
+        self.next_slowlog_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub fn total_connections(&self) -> usize {
+        self.connections.iter().map(|core| core.0.load(Ordering::Relaxed)).sum()
+    }
+
+    /// The core with the fewest connections, the first of equals.
+    pub fn least_loaded_core(&self) -> usize {
+        let loads = self.connections.iter().map(|core| core.0.load(Ordering::Relaxed));
+        loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(core, _)| core)
+    }
+
+    pub fn request_shutdown(&self, mode: ShutdownMode) {
+        let code = match mode {
+            ShutdownMode::Default => 1,
+            ShutdownMode::Save => 2,
+            ShutdownMode::NoSave => 3,
+        };
+        self.shutdown.store(code, Ordering::SeqCst);
+    }
+
+    pub fn shutdown_requested(&self) -> Option<ShutdownMode> {
+        match self.shutdown.load(Ordering::Relaxed) {
+            0 => None,
+            2 => Some(ShutdownMode::Save),
+            3 => Some(ShutdownMode::NoSave),
+            _ => Some(ShutdownMode::Default),
+        }
+    }
+
+    pub fn cancel_shutdown(&self) {
+        self.shutdown.store(0, Ordering::SeqCst);
+    }
+}
+
+impl Pause {
+    /// As Redis: the later end and the stronger mode of two overlapping pauses hold.
+    pub fn extend(&self, until_ms: u64, mode: PauseMode, now_ms: u64) {
+        let running = self.mode(now_ms);
+        let writes_only = mode == PauseMode::Writes && running != Some(PauseMode::All);
+        self.writes_only.store(writes_only, Ordering::SeqCst);
+        self.until_ms.fetch_max(until_ms, Ordering::SeqCst);
+    }
+
+    pub fn end(&self) {
+        self.until_ms.store(0, Ordering::SeqCst);
+    }
+
+    #[inline]
+    pub fn mode(&self, now_ms: u64) -> Option<PauseMode> {
+        let until = self.until_ms.load(Ordering::Relaxed);
+        if until == 0 || until <= now_ms {
+            return None;
+        }
+        let writes_only = self.writes_only.load(Ordering::Relaxed);
+        Some(if writes_only { PauseMode::Writes } else { PauseMode::All })
+    }
+
+    pub fn until_ms(&self) -> u64 {
+        self.until_ms.load(Ordering::Relaxed)
+    }
+}

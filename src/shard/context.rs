@@ -1,0 +1,143 @@
+//! What a command handler may touch: one database of one shard, at one moment.
+//!
+//! A handler never awaits, so it is atomic by construction. Lookups cannot see a key past its deadline:
+//! they remove it, and say so to those who listen.
+
+use super::effects::Event;
+use super::{CommandError, Shard};
+use crate::base::UnixMillis;
+use crate::keyspace::{Detached, Entry, EntryMut, Keyspace, Ttl};
+use crate::types::StringRef;
+
+pub struct Context<'a> {
+    pub shard: &'a mut Shard,
+    pub db: usize,
+    pub now: UnixMillis,
+    /// CLIENT NO-TOUCH: lookups leave the access data alone.
+    pub no_touch: bool,
+}
+
+impl Context<'_> {
+    /// The entry of a key, for a command that reads: counts a hit or a miss and touches the access data.
+    #[inline]
+    pub fn read(&mut self, key: &[u8]) -> Option<Entry<'_>> {
+        let clock = self.shard.access_clock;
+        let Shard { databases, effects, stats, .. } = &mut *self.shard;
+        let (entry, expired) = databases[self.db].live(key, self.now);
+        if expired {
+            stats.expired_keys += 1;
+            effects.record(self.db, key, Event::Expired);
+        }
+        match entry {
+            Some(entry) => {
+                stats.hits += 1;
+                if !self.no_touch && entry.access() != clock {
+                    entry.set_access(clock);
+                }
+                Some(entry)
+            }
+            None => {
+                stats.misses += 1;
+                None
+            }
+        }
+    }
+
+    /// The string of a key, for a command that reads.
+    #[inline]
+    pub fn read_string(&mut self, key: &[u8]) -> Result<Option<StringRef<'_>>, CommandError> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(entry) => entry.as_string().map(Some).ok_or(CommandError::WrongType),
+        }
+    }
+
+    /// The entry of a key, without a trace: no hit, no miss, no touch (TTL, OBJECT, EXISTS beforehand).
+    pub fn peek(&mut self, key: &[u8]) -> Option<Entry<'_>> {
+        let Shard { databases, effects, stats, .. } = &mut *self.shard;
+        let (entry, expired) = databases[self.db].live(key, self.now);
+        if expired {
+            stats.expired_keys += 1;
+            effects.record(self.db, key, Event::Expired);
+        }
+        entry
+    }
+
+    /// The entry of a key, for a command that changes it.
+    #[inline]
+    pub fn write(&mut self, key: &[u8]) -> Option<EntryMut<'_>> {
+        let clock = self.shard.access_clock;
+        let Shard { databases, effects, stats, .. } = &mut *self.shard;
+        let (entry, expired) = databases[self.db].live_mut(key, self.now);
+        if expired {
+            stats.expired_keys += 1;
+            effects.record(self.db, key, Event::Expired);
+        }
+        if let Some(entry) = &entry
+            && !self.no_touch
+        {
+            entry.entry().set_access(clock);
+        }
+        entry
+    }
+
+    /// The string of a key, to be changed in place by means of the entry.
+    pub fn write_string(&mut self, key: &[u8]) -> Result<Option<EntryMut<'_>>, CommandError> {
+        match self.write(key) {
+            None => Ok(None),
+            Some(entry) if entry.entry().as_string().is_some() => Ok(Some(entry)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The database itself, for what has no method here.
+    pub fn keyspace(&mut self) -> &mut Keyspace {
+        &mut self.shard.databases[self.db]
+    }
+
+    /// SET's own path: one probe, in place where it fits.
+    #[inline]
+    pub fn set_string(&mut self, key: &[u8], value: &[u8], ttl: Ttl) {
+        let is_new = self.shard.databases[self.db].set_string(key, value, ttl);
+        if is_new {
+            self.created(key);
+        }
+    }
+
+    /// Stores a value that came from elsewhere (RENAME, COPY, MOVE, RESTORE).
+    pub fn put(&mut self, key: &[u8], detached: Detached) {
+        if self.shard.databases[self.db].insert_detached(key, detached) {
+            self.created(key);
+        }
+    }
+
+    /// Removes a key that is not past its deadline; a large value is freed later if `lazily`.
+    pub fn remove(&mut self, key: &[u8], lazily: bool) -> bool {
+        if self.peek(key).is_none() {
+            return false;
+        }
+        let keyspace = self.keyspace();
+        if lazily { keyspace.unlink(key) } else { keyspace.remove(key) }
+    }
+
+    /// The same context on another database of this shard.
+    pub fn on(&mut self, db: usize) -> Context<'_> {
+        Context { shard: self.shard, db, now: self.now, no_touch: self.no_touch }
+    }
+
+    /// Declares a change, once; who must hear of it is [`super::Effects`]' business.
+    #[inline]
+    pub fn modified(&mut self, key: &[u8], event: Event) {
+        self.shard.effects.record(self.db, key, event);
+    }
+
+    /// A new key; told before the event of the command that made it, and not a change of its own.
+    fn created(&mut self, key: &[u8]) {
+        self.shard.effects.announce(self.db, key, Event::NewKey);
+    }
+
+    /// A number that no client can foresee.
+    pub fn random(&mut self) -> u64 {
+        self.shard.random.next_u64()
+    }
+}

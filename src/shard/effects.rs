@@ -1,0 +1,132 @@
+//! What follows from a write: a handler declares the change once; this file knows who must hear.
+//!
+//! Today the listeners are the counter behind `rdb_changes_since_last_save` and, once they exist, keyspace
+//! notifications, WATCH, tracking, the journal. While nobody listens a change costs one addition.
+
+/// The names are the ones subscribers to keyspace notifications see.
+macro_rules! events {
+    ($($class:ident { $($event:ident = $name:literal,)* })*) => {
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Event { $($($event,)*)* }
+
+        impl Event {
+            /// As in `__keyevent@0__:<name>`.
+            pub fn name(self) -> &'static str {
+                match self { $($(Self::$event => $name,)*)* }
+            }
+
+            pub fn class(self) -> Class {
+                match self { $($(Self::$event => Class::$class,)*)* }
+            }
+        }
+    };
+}
+
+/// The classes of `notify-keyspace-events`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Class {
+    /// `g`
+    Generic,
+    /// `$`
+    String,
+    /// `x`
+    Expired,
+    /// `e`
+    Evicted,
+    /// `n`, new keys; not part of `A`
+    New,
+}
+
+events! {
+    Generic {
+        Del = "del",
+        Expire = "expire",
+        Persist = "persist",
+        RenameFrom = "rename_from",
+        RenameTo = "rename_to",
+        CopyTo = "copy_to",
+        MoveFrom = "move_from",
+        MoveTo = "move_to",
+        Restore = "restore",
+    }
+    String {
+        Set = "set",
+        SetRange = "setrange",
+        Append = "append",
+        IncrBy = "incrby",
+        IncrByFloat = "incrbyfloat",
+    }
+    Expired { Expired = "expired", }
+    Evicted { Evicted = "evicted", }
+    New { NewKey = "new", }
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Change {
+    pub db: usize,
+    pub key: Box<[u8]>,
+    pub event: Event,
+}
+
+/// The changes of the command in progress, in order. Drained after it returns.
+#[derive(Debug, Default)]
+pub struct Effects {
+    changes: Vec<Change>,
+    /// Whether anybody wants to hear of single changes.
+    listening: bool,
+    /// Changes since the last save.
+    dirty: u64,
+}
+
+impl Effects {
+    #[inline]
+    pub fn record(&mut self, db: usize, key: &[u8], event: Event) {
+        self.dirty += 1;
+        if self.listening {
+            self.changes.push(Change { db, key: key.into(), event });
+        }
+    }
+
+    /// An event beside the change itself, such as `new`.
+    #[inline]
+    pub fn announce(&mut self, db: usize, key: &[u8], event: Event) {
+        if self.listening {
+            self.changes.push(Change { db, key: key.into(), event });
+        }
+    }
+
+    /// Changes that have no event of their own, such as those of FLUSHDB.
+    pub fn add_dirty(&mut self, count: u64) {
+        self.dirty += count;
+    }
+
+    pub fn dirty(&self) -> u64 {
+        self.dirty
+    }
+
+    pub fn listen(&mut self, listening: bool) {
+        self.listening = listening;
+        self.changes.clear();
+    }
+
+    pub fn drain(&mut self) -> impl Iterator<Item = Change> + '_ {
+        self.changes.drain(..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_kept_for_listeners_only_but_always_counted() {
+        let mut effects = Effects::default();
+        effects.record(0, b"k", Event::Set);
+        assert_eq!((effects.drain().count(), effects.dirty()), (0, 1));
+        effects.listen(true);
+        effects.record(3, b"k", Event::Del);
+        let heard: Vec<Change> = effects.drain().collect();
+        assert_eq!(heard, [Change { db: 3, key: b"k"[..].into(), event: Event::Del }]);
+        assert_eq!(effects.dirty(), 2);
+    }
+}

@@ -1,0 +1,124 @@
+//! One core's data and the consequences of changing it. Synchronous; the only way in from other cores is
+//! a message that the core's loop runs here.
+
+mod context;
+mod effects;
+mod error;
+mod maintenance;
+
+pub use context::Context;
+pub use effects::{Change, Class, Effects, Event};
+pub use error::{CommandError, CommandResult};
+
+use crate::base::UnixMillis;
+use crate::base::random::Random;
+use crate::keyspace::{Keyspace, Slab};
+use std::rc::Rc;
+
+/// A shard: this core's slice of every database.
+pub struct Shard {
+    pub databases: Vec<Keyspace>,
+    pub effects: Effects,
+    pub stats: ShardStats,
+    pub slab: Rc<Slab>,
+    pub random: Random,
+    /// What lookups write into an entry's access data: the LRU clock, in seconds modulo 2^24.
+    pub access_clock: u32,
+    pub options: ShardOptions,
+    /// Where active expiry goes on.
+    expire_db: usize,
+}
+
+/// What the shard needs of the configuration, as plain values.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardOptions {
+    pub lazy_user_del: bool,
+    pub lazy_server_del: bool,
+    pub lazy_expire: bool,
+    pub lazy_user_flush: bool,
+    pub string_bytes_max: usize,
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub active_expire: bool,
+    /// 1 to 10.
+    pub active_expire_effort: u32,
+}
+
+impl Default for ShardOptions {
+    fn default() -> Self {
+        Self {
+            lazy_user_del: false,
+            lazy_server_del: false,
+            lazy_expire: false,
+            lazy_user_flush: false,
+            string_bytes_max: 512 << 20,
+            active_expire: true,
+            active_expire_effort: 1,
+        }
+    }
+}
+
+/// What the shard has counted since the start or CONFIG RESETSTAT.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ShardStats {
+    pub hits: u64,
+    pub misses: u64,
+    pub expired_keys: u64,
+    /// Expiry cycles that stopped because their time was over.
+    pub expired_time_cap_reached: u64,
+    /// Estimated share of keys past their deadline, in thousandths of a percent.
+    pub expired_stale_millis: u64,
+}
+
+impl Shard {
+    /// `seeds` must not be known to clients.
+    pub fn new(databases: usize, seeds: [u64; 4]) -> Self {
+        let slab = Rc::new(Slab::new());
+        Self {
+            databases: (0..databases).map(|_| Keyspace::new(Rc::clone(&slab), seeds)).collect(),
+            effects: Effects::default(),
+            stats: ShardStats::default(),
+            slab,
+            random: Random::new(seeds[0] ^ seeds[3].rotate_left(32)),
+            access_clock: 0,
+            options: ShardOptions::default(),
+            expire_db: 0,
+        }
+    }
+
+    #[inline]
+    pub fn context(&mut self, db: usize, now: UnixMillis, no_touch: bool) -> Context<'_> {
+        Context { shard: self, db, now, no_touch }
+    }
+
+    /// Asks the memory for a key's bucket.
+    #[inline]
+    pub fn prefetch(&self, db: usize, key: &[u8]) {
+        let keyspace = &self.databases[db];
+        keyspace.prefetch(keyspace.hash(key));
+    }
+
+    /// Once per turn or so: the clock that new entries and lookups are stamped with.
+    pub fn set_clock(&mut self, now: UnixMillis) {
+        let clock = (now.0 / 1000) as u32 & 0x00ff_ffff;
+        if clock != self.access_clock {
+            self.access_clock = clock;
+            for keyspace in &mut self.databases {
+                keyspace.set_fresh_access(clock, false);
+            }
+        }
+    }
+
+    /// Empties a database, or all.
+    pub fn flush(&mut self, db: Option<usize>, lazily: bool) {
+        let range = db.map_or(0..self.databases.len(), |db| db..db + 1);
+        for keyspace in &mut self.databases[range] {
+            self.effects.add_dirty(keyspace.len() as u64);
+            if lazily { keyspace.clear_lazily() } else { keyspace.clear() }
+        }
+    }
+
+    pub fn swap(&mut self, a: usize, b: usize) {
+        self.databases.swap(a, b);
+        self.effects.add_dirty(1);
+    }
+}
