@@ -1,0 +1,415 @@
+//! Streams of bytes: receive, send, half-close, close.
+//!
+//! Receiving is one multishot operation per stream:
+//! ```text
+//!   Armed ---- end of stream, error ------------------> Over
+//!     | ^ \--- no buffer left --> Starved --buffers---> Armed
+//!     | +----- resume, or MORE was lost --- Idle
+//!     v                                      ^
+//!   Cancelling ------- last completion ------+  (or Armed again, if resumed meanwhile)
+//! ```
+//! Sending is one operation at a time; what the kernel took in part is submitted again from where it
+//! stopped, and only the whole is told.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use bytes::Bytes;
+use io_uring::{cqueue, opcode, squeue, types};
+
+use super::address::StreamAddress;
+use super::buffers::GROUP;
+use super::operation::{self, Id, Kind};
+use super::ring::Ring;
+use super::{Event, StreamId, socket};
+
+/// More pieces than this are not taken by one call of the kernel.
+const PIECES_MAX: usize = 1024;
+
+/// The kernel cuts longer sends to a page boundary below 2 GiB.
+/// Tests take less, so that they see a send go on.
+const SEND_BYTES_MAX: usize = if cfg!(test) { 100_000 } else { 0x7fff_f000 };
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Receiving {
+    /// A multishot receive is with the kernel.
+    Armed,
+    /// As `Armed`, and its cancellation is on the way.
+    Cancelling,
+    /// Waits in `Ring::starved` for a buffer.
+    Starved,
+    /// Not armed, because receiving is paused.
+    Idle,
+    /// The peer has ended or reset the stream.
+    Over,
+}
+
+/// What a send that is in flight refers to; its memory stays where it is until the last completion.
+enum Outgoing {
+    Plain { buffer: Vec<u8>, sent: usize },
+    Vectored(Box<Vectored>),
+}
+
+struct Vectored {
+    parts: Vec<Bytes>,
+    /// One per part; advanced as bytes leave.
+    pieces: Vec<libc::iovec>,
+    /// The first piece with bytes left.
+    first: usize,
+    header: libc::msghdr,
+}
+
+pub(super) struct Stream {
+    socket: OwnedFd,
+    receiving: Receiving,
+    sending: Option<Outgoing>,
+    paused: bool,
+    closing: bool,
+    shutdown_after_send: bool,
+}
+
+impl Stream {
+    fn is_in_flight(&self) -> bool {
+        matches!(self.receiving, Receiving::Armed | Receiving::Cancelling) || self.sending.is_some()
+    }
+}
+
+impl Ring {
+    /// Takes over a connected, blocking socket and starts receiving from it.
+    pub fn attach(&mut self, socket: OwnedFd) -> StreamId {
+        // io_uring answers EAGAIN on a non-blocking socket instead of waiting.
+        debug_assert!(!socket::is_nonblocking(socket.as_fd()), "attach wants a blocking socket");
+        let id = self.streams.insert(Stream {
+            socket,
+            receiving: Receiving::Idle,
+            sending: None,
+            paused: false,
+            closing: false,
+            shutdown_after_send: false,
+        });
+        self.arm_receive(id);
+        StreamId(id)
+    }
+
+    /// Streams that are attached, those being closed included.
+    pub fn stream_count(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// The socket of a stream, for options and addresses.
+    pub fn socket(&mut self, stream: StreamId) -> Option<BorrowedFd<'_>> {
+        self.streams.find(stream.0).map(|stream| stream.socket.as_fd())
+    }
+
+    /// The other end's address; None if the stream or the connection is gone.
+    pub fn peer_address(&mut self, stream: StreamId) -> Option<StreamAddress> {
+        socket::peer_address(self.socket(stream)?).ok()
+    }
+
+    /// This end's address.
+    pub fn local_address(&mut self, stream: StreamId) -> Option<StreamAddress> {
+        socket::local_address(self.socket(stream)?).ok()
+    }
+
+    /// Stops taking bytes from the socket. Bytes taken before are still told; none is lost.
+    pub fn pause_receiving(&mut self, stream: StreamId) {
+        let Some(found) = self.streams.find(stream.0) else { return };
+        if found.closing || std::mem::replace(&mut found.paused, true) {
+            return;
+        }
+        if found.receiving == Receiving::Armed {
+            found.receiving = Receiving::Cancelling;
+            self.cancel(operation::encode(Kind::Receive, stream.0));
+        }
+    }
+
+    /// Takes bytes again. After `EndOfStream` or `Failed` there is nothing to resume.
+    pub fn resume_receiving(&mut self, stream: StreamId) {
+        let Some(found) = self.streams.find(stream.0) else { return };
+        found.paused = false;
+        // While the cancellation is on the way its completion arms again.
+        if found.receiving == Receiving::Idle && !found.closing {
+            self.arm_receive(stream.0);
+        }
+    }
+
+    /// Sends all of `buffer`; `Event::Sent` gives it back. One send at a time per stream.
+    pub fn send(&mut self, stream: StreamId, buffer: Vec<u8>) {
+        if buffer.is_empty() {
+            self.pending.push_back(Event::Sent { stream, buffer });
+            return;
+        }
+        self.start_send(stream, Outgoing::Plain { buffer, sent: 0 });
+    }
+
+    /// Sends all of `parts` in order, without copying them together; `Event::SentVectored` gives
+    /// the emptied vector back.
+    pub fn send_vectored(&mut self, stream: StreamId, parts: Vec<Bytes>) {
+        let outgoing = Vectored::new(parts);
+        if outgoing.is_sent() {
+            self.pending.push_back(Event::SentVectored { stream, parts: outgoing.into_parts() });
+            return;
+        }
+        self.start_send(stream, Outgoing::Vectored(outgoing));
+    }
+
+    /// Whether a send is in flight.
+    pub fn is_sending(&mut self, stream: StreamId) -> bool {
+        self.streams.find(stream.0).is_some_and(|found| found.sending.is_some())
+    }
+
+    /// Tells the peer that nothing more will come, after the send in flight if there is one.
+    /// Receiving goes on.
+    pub fn shutdown_write(&mut self, stream: StreamId) {
+        let Some(found) = self.streams.find(stream.0) else { return };
+        if found.sending.is_some() {
+            found.shutdown_after_send = true;
+        } else {
+            // Fails only where the peer is gone, which receiving will tell.
+            let _ = socket::shutdown_write(found.socket.as_fd());
+        }
+    }
+
+    /// Withdraws what is in flight and closes the socket. The only event of this stream that follows is
+    /// `Event::Closed`. What a completed send has handed to the kernel still reaches the peer.
+    pub fn close(&mut self, stream: StreamId) {
+        let Some(found) = self.streams.find(stream.0) else { return };
+        if std::mem::replace(&mut found.closing, true) {
+            return;
+        }
+        let cancel_receive = found.receiving == Receiving::Armed;
+        if cancel_receive {
+            found.receiving = Receiving::Cancelling;
+        }
+        let cancel_send = found.sending.is_some();
+        if cancel_receive {
+            self.cancel(operation::encode(Kind::Receive, stream.0));
+        }
+        if cancel_send {
+            self.cancel(operation::encode(Kind::Send, stream.0));
+        }
+        self.finish_closing(stream.0);
+    }
+
+    fn arm_receive(&mut self, id: Id) {
+        let stream = self.streams.find(id).expect("only a present stream is armed");
+        stream.receiving = Receiving::Armed;
+        let entry = opcode::RecvMulti::new(types::Fd(stream.socket.as_raw_fd()), GROUP)
+            .build()
+            .user_data(operation::encode(Kind::Receive, id));
+        // SAFETY: the entry names no memory, the group's lives as B2 says; N3 for the descriptor.
+        unsafe { self.kernel.push(&entry) };
+    }
+
+    /// Arms as many starved streams as there are buffers, the longest waiting first. More would only
+    /// starve again.
+    pub(super) fn feed_starved(&mut self) {
+        let mut available = self.buffers.available();
+        while available > 0 {
+            let Some(id) = self.starved.pop_front() else { return };
+            let Some(stream) = self.streams.find(id) else { continue };
+            if stream.closing || stream.receiving != Receiving::Starved {
+                continue;
+            }
+            if stream.paused {
+                stream.receiving = Receiving::Idle;
+                continue;
+            }
+            self.arm_receive(id);
+            available -= 1;
+        }
+    }
+
+    #[inline]
+    pub(super) fn receive_completed(&mut self, id: Id, completion: &cqueue::Entry) -> Option<Event> {
+        let (result, flags) = (completion.result(), completion.flags());
+        // First of all, so that the buffer is returned on every path (B1).
+        let received =
+            cqueue::buffer_select(flags).map(|buffer| self.buffers.received(buffer, result.max(0) as u32));
+        let stream = self.streams.find(id);
+        debug_assert!(stream.is_some(), "N2: a stream outlives its operations");
+        let stream = stream?;
+        let event = if stream.closing {
+            None
+        } else if result > 0 {
+            received.map(|data| Event::Received { stream: StreamId(id), data })
+        } else {
+            None
+        };
+        if cqueue::more(flags) {
+            return event;
+        }
+        // The multishot is over.
+        if result > 0 || matches!(-result, libc::ECANCELED | libc::EINTR | libc::EAGAIN) {
+            stream.receiving = Receiving::Idle;
+            if stream.closing {
+                self.finish_closing(id);
+            } else if !stream.paused {
+                self.arm_receive(id);
+            }
+            return event;
+        }
+        if result == -libc::ENOBUFS {
+            stream.receiving = Receiving::Starved;
+            if stream.closing {
+                self.finish_closing(id);
+            } else {
+                self.starved.push_back(id);
+                self.counters.receives_starved += 1;
+            }
+            return None;
+        }
+        stream.receiving = Receiving::Over;
+        if stream.closing {
+            self.finish_closing(id);
+            return None;
+        }
+        let stream = StreamId(id);
+        Some(match result {
+            0 => Event::EndOfStream { stream },
+            _ => Event::Failed { stream, error: io::Error::from_raw_os_error(-result) },
+        })
+    }
+
+    fn start_send(&mut self, stream: StreamId, outgoing: Outgoing) {
+        let found = self.streams.find(stream.0).expect("only an attached stream is sent to");
+        assert!(!found.closing, "a closing stream is not sent to");
+        assert!(found.sending.is_none(), "one send at a time per stream");
+        found.sending = Some(outgoing);
+        self.submit_send(stream.0);
+    }
+
+    fn submit_send(&mut self, id: Id) {
+        let stream = self.streams.find(id).expect("only a present stream sends");
+        let fd = types::Fd(stream.socket.as_raw_fd());
+        let outgoing = stream.sending.as_mut().expect("a send was started");
+        let entry = outgoing.entry(fd).user_data(operation::encode(Kind::Send, id));
+        // SAFETY: N1, the memory is owned by `sending` and left alone until the completion; N3.
+        unsafe { self.kernel.push(&entry) };
+    }
+
+    #[inline]
+    pub(super) fn send_completed(&mut self, id: Id, result: i32) -> Option<Event> {
+        let found = self.streams.find(id);
+        debug_assert!(found.is_some(), "N2: a stream outlives its operations");
+        let found = found?;
+        let outgoing = found.sending.as_mut().expect("a completion of a send that was started");
+        if found.closing {
+            found.sending = None;
+            self.finish_closing(id);
+            return None;
+        }
+        let stream = StreamId(id);
+        match result {
+            1.. => {
+                if !outgoing.advance(result as usize) {
+                    self.submit_send(id);
+                    return None;
+                }
+            }
+            _ if matches!(-result, libc::EAGAIN | libc::EINTR) => {
+                self.submit_send(id);
+                return None;
+            }
+            _ => {
+                found.sending = None;
+                // Nothing was sent of something: the socket takes no more.
+                let errno = if result == 0 { libc::EPIPE } else { -result };
+                return Some(Event::SendFailed { stream, error: io::Error::from_raw_os_error(errno) });
+            }
+        }
+        let outgoing = found.sending.take().expect("looked at above");
+        if std::mem::take(&mut found.shutdown_after_send) {
+            let _ = socket::shutdown_write(found.socket.as_fd());
+        }
+        Some(match outgoing {
+            Outgoing::Plain { mut buffer, .. } => {
+                buffer.clear();
+                Event::Sent { stream, buffer }
+            }
+            Outgoing::Vectored(vectored) => Event::SentVectored { stream, parts: vectored.into_parts() },
+        })
+    }
+
+    fn finish_closing(&mut self, id: Id) {
+        let Some(stream) = self.streams.find(id) else { return };
+        debug_assert!(stream.closing);
+        if stream.is_in_flight() {
+            return;
+        }
+        drop(self.streams.remove(id)); // N3: closes the descriptor
+        self.pending.push_back(Event::Closed { stream: StreamId(id) });
+    }
+}
+
+impl Outgoing {
+    fn entry(&mut self, fd: types::Fd) -> squeue::Entry {
+        // WAITALL lets the kernel go on by itself after a part; a cancelled send tells its part.
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        match self {
+            Outgoing::Plain { buffer, sent } => {
+                let rest = &buffer[*sent..];
+                let len = rest.len().min(SEND_BYTES_MAX) as u32;
+                opcode::Send::new(fd, rest.as_ptr(), len).flags(flags).build()
+            }
+            Outgoing::Vectored(vectored) => {
+                opcode::SendMsg::new(fd, vectored.header()).flags(flags as u32).build()
+            }
+        }
+    }
+
+    /// Notes that `bytes` have left; true if nothing is left.
+    fn advance(&mut self, bytes: usize) -> bool {
+        match self {
+            Outgoing::Plain { buffer, sent } => {
+                *sent += bytes;
+                assert!(*sent <= buffer.len(), "the kernel sends no more than it was given");
+                *sent == buffer.len()
+            }
+            Outgoing::Vectored(vectored) => {
+                vectored.advance(bytes);
+                vectored.is_sent()
+            }
+        }
+    }
+}
+
+impl Vectored {
+    fn new(parts: Vec<Bytes>) -> Box<Vectored> {
+        let piece =
+            |part: &Bytes| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
+        let pieces = parts.iter().filter(|part| !part.is_empty()).map(piece).collect();
+        // SAFETY: all zeroes is a valid `msghdr`: no name, no pieces, no control data.
+        let header = unsafe { std::mem::zeroed() };
+        Box::new(Vectored { parts, pieces, first: 0, header })
+    }
+
+    fn is_sent(&self) -> bool {
+        self.first == self.pieces.len()
+    }
+
+    fn header(&mut self) -> *const libc::msghdr {
+        let rest = &mut self.pieces[self.first..];
+        self.header.msg_iov = rest.as_mut_ptr();
+        self.header.msg_iovlen = rest.len().min(PIECES_MAX);
+        &raw const self.header
+    }
+
+    fn advance(&mut self, mut bytes: usize) {
+        while bytes > 0 {
+            let piece = self.pieces.get_mut(self.first).expect("the kernel sends no more than it was given");
+            let taken = bytes.min(piece.iov_len);
+            piece.iov_base = piece.iov_base.wrapping_byte_add(taken);
+            piece.iov_len -= taken;
+            bytes -= taken;
+            if piece.iov_len == 0 {
+                self.first += 1;
+            }
+        }
+    }
+
+    fn into_parts(mut self) -> Vec<Bytes> {
+        self.parts.clear();
+        std::mem::take(&mut self.parts)
+    }
+}
