@@ -157,6 +157,11 @@ impl Client {
         self.output.pending_bytes() + self.sending_bytes
     }
 
+    /// On this machine: over loopback or a unix socket.
+    pub fn is_local(&self) -> bool {
+        self.is_unix || self.address.starts_with("127.") || self.address.starts_with("[::1]")
+    }
+
     pub fn close_after_reply(&mut self) {
         if self.closing == Closing::No {
             self.closing = Closing::AfterReply;

@@ -21,7 +21,7 @@ pub use accept::{AcceptPolicy, describe, refusal};
 use crate::client::{ClientKey, Closing};
 use crate::dispatch::{Dispatch, Flow};
 use crate::net::{Ring, StreamId};
-use crate::resp::{ArgRange, Argv, Limits, Progress, ProtocolError, Reply, RequestParser};
+use crate::resp::{ArgRange, Argv, ArgvBuf, Limits, Progress, ProtocolError, Reply, RequestParser};
 use crate::session::CoreState;
 use query_buffer::QueryBuffer;
 
@@ -69,6 +69,17 @@ struct Parsed {
     start: usize,
     end: usize,
     ranges: Vec<ArgRange>,
+    /// An inline request with escapes has its own bytes.
+    rewritten: Option<Box<ArgvBuf>>,
+}
+
+impl Parsed {
+    fn argv<'a>(&'a self, bytes: &'a [u8]) -> Argv<'a> {
+        match &self.rewritten {
+            None => Argv::new(&bytes[self.start..self.end], &self.ranges),
+            Some(argv) => argv.as_argv(),
+        }
+    }
 }
 
 impl Connections {
@@ -292,9 +303,17 @@ impl Connection {
                 match self.parser.parse(&bytes[end..], &mut parsed.ranges, &limits) {
                     Ok(Progress::Complete { consumed }) => {
                         (parsed.start, parsed.end) = (end, end + consumed);
+                        parsed.rewritten = None;
                         end += consumed;
-                        ahead.len += usize::from(!ahead.requests[ahead.len].ranges.is_empty());
+                        ahead.len += 1;
                     }
+                    Ok(Progress::Rewritten { consumed, argv }) => {
+                        (parsed.start, parsed.end) = (end, end + consumed);
+                        parsed.rewritten = Some(argv);
+                        end += consumed;
+                        ahead.len += 1;
+                    }
+                    Ok(Progress::Empty { consumed }) => end += consumed,
                     Ok(Progress::Incomplete { needed }) => {
                         self.query.expect(needed);
                         break;
@@ -308,12 +327,12 @@ impl Connection {
             let waits_for_more = ahead.len < count && failure.is_none();
             if ahead.len > 1 {
                 for request in &ahead.requests[..ahead.len] {
-                    dispatch.prefetch(core, db, Argv::new(&bytes[request.start..request.end], &request.ranges));
+                    dispatch.prefetch(core, db, request.argv(bytes));
                 }
             }
             for index in 0..ahead.len {
                 let request = &ahead.requests[index];
-                let argv = Argv::new(&bytes[request.start..request.end], &request.ranges);
+                let argv = request.argv(bytes);
                 if index > 0 && !core.clients.get(self.client).is_some_and(|client| client.may_start())
                     || dispatch.request(core, self.client, argv) == Flow::Stall
                 {
@@ -337,8 +356,8 @@ impl Connection {
 
     fn protocol_error(&mut self, core: &mut CoreState, error: &ProtocolError) {
         let Some(client) = core.clients.get_mut(self.client) else { return };
-        let text = format!("ERR Protocol error: {error}");
-        core.command_stats.error(text.as_bytes());
+        let text = error.text();
+        core.command_stats.error(&text);
         core.counters.errors_replied += 1;
         Reply::new(client.output.writer(), client.protocol).error(&text);
         client.close_after_reply();

@@ -3,9 +3,13 @@
 mod command_stats;
 mod counters;
 mod latency_monitor;
-mod slowlog;
+mod log;
+mod monitor;
+pub mod slowlog;
 
 pub use command_stats::{CommandStat, CommandStats};
 pub use counters::Counters;
 pub use latency_monitor::{LatencyEvent, LatencyMonitor};
+pub use log::{Level, Logger};
+pub use monitor::monitor_line;
 pub use slowlog::{SlowCommand, Slowlog};

@@ -29,6 +29,11 @@ impl Slowlog {
         self.entries.truncate(length_max);
     }
 
+    /// After `slowlog-max-len` has changed.
+    pub fn shorten(&mut self, length_max: usize) {
+        self.entries.truncate(length_max);
+    }
+
     pub fn entries(&self) -> impl Iterator<Item = &SlowCommand> {
         self.entries.iter()
     }

@@ -1,13 +1,15 @@
 //! What one core owns besides its sockets.
 
-use super::Shared;
+use super::{Settings, Shared};
 use crate::base::UnixMillis;
-use crate::client::{ClientKey, Clients};
+use crate::base::clock;
+use crate::client::{Client, ClientKey, Clients, Closing};
 use crate::command_table::CommandTable;
 use crate::config::Config;
 use crate::observability::{CommandStats, Counters, LatencyMonitor, Slowlog};
 use crate::shard::Shard;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 pub struct CoreState {
     pub index: usize,
@@ -25,6 +27,8 @@ pub struct CoreState {
     pub latency: LatencyMonitor,
     /// Read once per turn of the loop and after each slow command.
     pub now: Moment,
+    /// When the last command ended, on the monotonic clock; the next one's time counts from there.
+    pub tick_ns: u64,
     /// Clients with replies that have not been handed to the ring; may hold a client twice.
     pub unsent: Vec<ClientKey>,
     /// Clients to be closed at the end of this turn.
@@ -42,26 +46,117 @@ pub struct CoreState {
 pub struct Moment {
     pub unix: UnixMillis,
     pub unix_us: u64,
-    /// Microseconds since an arbitrary start; never goes back.
-    pub monotonic_us: u64,
+    /// Nanoseconds since an arbitrary start; never goes back.
+    pub monotonic_ns: u64,
 }
 
-/// Plain values taken out of the configuration.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Microseconds; negative switches the slow log off.
-    pub slowlog_slower_than_us: i64,
-    pub latency_tracking: bool,
-    /// Milliseconds; 0 switches the latency monitor off.
-    pub latency_threshold_ms: u64,
-    pub relaxed_ordering: bool,
-    pub password_required: bool,
-    pub proto_max_bulk_len: usize,
-    pub query_buffer_max: usize,
-    pub hz: u32,
-    pub timeout_s: u64,
-    pub output_hard_limit: usize,
-    pub output_soft_limit: usize,
-    pub output_soft_seconds: u64,
-    pub databases: usize,
+impl CoreState {
+    pub fn new(index: usize, shared: Arc<Shared>, table: &'static CommandTable, seeds: [u64; 4]) -> Self {
+        let config = shared.config();
+        let settings = Settings::new(&config);
+        let mut core = Self {
+            index,
+            cores: shared.cpus.len(),
+            shard: Shard::new(settings.databases, seeds),
+            clients: Clients::default(),
+            table,
+            config,
+            settings,
+            shared,
+            counters: Counters::default(),
+            command_stats: CommandStats::new(table.len()),
+            slowlog: Slowlog::default(),
+            latency: LatencyMonitor::default(),
+            now: Moment::default(),
+            tick_ns: 0,
+            unsent: Vec::new(),
+            doomed: Vec::new(),
+            resumed: Vec::new(),
+            paused: Vec::new(),
+            monitor_feed: Vec::new(),
+        };
+        core.apply_settings();
+        core.read_clock();
+        core
+    }
+
+    /// Takes over the configuration that is in force now.
+    pub fn reload_config(&mut self) {
+        self.config = self.shared.config();
+        let settings = Settings::new(&self.config);
+        self.settings = Settings {
+            monitored: self.settings.monitored,
+            paused: self.settings.paused,
+            loading: self.settings.loading,
+            ..settings
+        };
+        self.apply_settings();
+    }
+
+    fn apply_settings(&mut self) {
+        self.shard.options = crate::shard::ShardOptions {
+            active_expire: self.shard.options.active_expire,
+            ..self.settings.shard
+        };
+        self.slowlog.shorten(self.settings.slowlog_length_max);
+    }
+
+    pub fn read_clock(&mut self) {
+        let unix_us = clock::unix_micros();
+        let unix = UnixMillis(unix_us / 1000);
+        self.now = Moment { unix, unix_us, monotonic_ns: clock::monotonic_ns() };
+        self.shard.set_clock(unix);
+    }
+
+    /// Cheap looks at what the cores share, once per turn.
+    pub fn refresh_shared(&mut self) {
+        self.settings.monitored = self.shared.monitors.load(Ordering::Relaxed) > 0;
+        self.settings.paused = self.shared.pause.mode(self.now.unix.0).is_some();
+        self.settings.loading = self.shared.loading.load(Ordering::Relaxed);
+        if !self.settings.paused && !self.paused.is_empty() {
+            self.release_paused();
+        }
+    }
+
+    fn release_paused(&mut self) {
+        for key in std::mem::take(&mut self.paused) {
+            if let Some(client) = self.clients.get_mut(key) {
+                client.blocked = None;
+                self.resumed.push(key);
+            }
+        }
+    }
+
+    /// Closes a client at the end of this turn, whatever it is doing.
+    pub fn doom(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.closing = Closing::Now;
+            self.doomed.push(key);
+        }
+    }
+
+    /// A connection is over: its client leaves the registry.
+    pub fn client_left(&mut self, key: ClientKey) -> Option<Box<Client>> {
+        let client = self.clients.remove(key)?;
+        self.shared.connections[self.index].0.fetch_sub(1, Ordering::Relaxed);
+        if client.monitor {
+            self.shared.monitors.fetch_sub(1, Ordering::Relaxed);
+        }
+        Some(client)
+    }
+
+    /// Shows a line to the MONITOR clients of this core, and keeps it for the others.
+    pub fn feed_monitors(&mut self, line: &[u8]) {
+        self.show_monitors(line);
+        if self.cores > 1 {
+            self.monitor_feed.extend_from_slice(line);
+        }
+    }
+
+    pub fn show_monitors(&mut self, lines: &[u8]) {
+        for (key, client) in self.clients.iter_mut().filter(|(_, client)| client.monitor) {
+            client.output.writer().extend_from_slice(lines);
+            self.unsent.push(key);
+        }
+    }
 }

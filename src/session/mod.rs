@@ -1,9 +1,11 @@
 //! What a command that runs on the client's own core may touch: the core, and the client itself.
 
 mod core_state;
+mod settings;
 mod shared;
 
-pub use core_state::{CoreState, Moment, Settings};
+pub use core_state::{CoreState, Moment};
+pub use settings::{CommandPolicy, Settings};
 pub use shared::{PauseMode, Shared, ShutdownMode};
 
 use crate::client::{Client, ClientKey};

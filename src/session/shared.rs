@@ -1,6 +1,7 @@
 //! The few things all cores of a server share. Nothing here is touched by a common command.
 
 use crate::config::Config;
+use crate::observability::Logger;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,8 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Shared {
     /// The configuration in force. CONFIG SET replaces it under the lock; each core keeps its own `Arc`.
     config: Mutex<Arc<Config>>,
-    /// Where CONFIG REWRITE writes; `None` if the server was started without a file.
-    pub config_file: Option<PathBuf>,
+    pub log: Logger,
     pub executable: PathBuf,
     /// 40 hexadecimal digits, new with every start.
     pub run_id: String,
@@ -55,11 +55,11 @@ pub enum ShutdownMode {
 }
 
 impl Shared {
-    pub fn new(config: Arc<Config>, cpus: Vec<usize>, run_id: String, now_unix_ms: u64) -> Self {
+    pub fn new(config: Arc<Config>, cpus: Vec<usize>, log: Logger, run_id: String, now_unix_ms: u64) -> Self {
         Self {
             config: Mutex::new(config),
-            config_file: None,
-            executable: PathBuf::new(),
+            log,
+            executable: std::env::current_exe().unwrap_or_default(),
             run_id,
             port: AtomicUsize::new(0),
             connections: cpus.iter().map(|_| Connections::default()).collect(),

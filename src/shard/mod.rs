@@ -9,6 +9,7 @@ mod maintenance;
 pub use context::Context;
 pub use effects::{Change, Class, Effects, Event};
 pub use error::{CommandError, CommandResult};
+pub use maintenance::Maintenance;
 
 use crate::base::UnixMillis;
 use crate::base::random::Random;

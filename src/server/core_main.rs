@@ -1,0 +1,201 @@
+//! One core's life: a loop that enters the kernel once per turn.
+//!
+//! A turn: take in what the ring has (connections, bytes, confirmations) and what the other cores have sent;
+//! run it; do a slice of the periodic duties if they are due; hand the replies to the ring and the messages
+//! to the mesh; enter the kernel, waiting only if there is nothing left to do.
+
+use super::cron::Cron;
+use crate::client::{Client, ClientKey};
+use crate::connection::{self, AcceptPolicy, Connections};
+use crate::dispatch::{Dealt, Dispatch, Message};
+use crate::mesh::Links;
+use crate::net::{Doorbell, Event, FilesInFlight, Listener, Parking, Ring, RingError, RingOptions, StreamAddress, Wait};
+use crate::session::{CoreState, Shared};
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Messages waiting for room in the mesh beyond which no more requests are taken in.
+const MESH_BACKLOG_MAX: usize = 256;
+
+/// What a core is born with.
+pub struct CorePlan {
+    pub index: usize,
+    pub shared: Arc<Shared>,
+    pub links: Links<Message>,
+    pub listeners: Vec<Listener>,
+    pub table: &'static crate::command_table::CommandTable,
+    pub seeds: [u64; 4],
+    /// Tells the starter of this core's doorbell, or why there is none.
+    pub born: Sender<Result<(usize, Doorbell), RingError>>,
+    /// All cores' doorbells, once everybody is there; nothing if the start has failed.
+    pub doorbells: Receiver<Vec<Doorbell>>,
+}
+
+struct Core {
+    ring: Ring,
+    state: CoreState,
+    dispatch: Dispatch,
+    connections: Connections,
+    doorbells: Vec<Doorbell>,
+    cron: Cron,
+    keepalive_s: u32,
+}
+
+/// Runs until shutdown.
+pub async fn run(plan: CorePlan) {
+    let ring = match Ring::new(RingOptions::default()) {
+        Ok(ring) => ring,
+        Err(error) => {
+            let _ = plan.born.send(Err(error));
+            return;
+        }
+    };
+    let _ = plan.born.send(Ok((plan.index, ring.doorbell())));
+    // The other cores are started meanwhile; nobody is served before all are there.
+    let Ok(doorbells) = plan.doorbells.recv() else { return };
+    let state = CoreState::new(plan.index, plan.shared, plan.table, plan.seeds);
+    let mut core = Core {
+        ring,
+        cron: Cron::new(&state),
+        keepalive_s: state.config.get(crate::config::parameter::TCP_KEEPALIVE),
+        state,
+        dispatch: Dispatch::new(plan.links),
+        connections: Connections::default(),
+        doorbells,
+    };
+    for listener in plan.listeners {
+        core.ring.listen(listener);
+    }
+    core.serve().await;
+}
+
+impl Core {
+    async fn serve(&mut self) {
+        let files = FilesInFlight::new();
+        let mut parking = Parking::new();
+        loop {
+            let busy = self.turn();
+            if self.state.shared.shutdown_requested().is_some() && self.wind_down() {
+                return;
+            }
+            let wait = if busy || !self.dispatch.park() {
+                Wait::No
+            } else {
+                self.state.counters.sleeps += 1;
+                Wait::Until(self.cron.due_in(&self.state))
+            };
+            if let Err(error) = parking.wait(&mut self.ring, wait, &files).await {
+                self.state.shared.log.warning(format!("Core {}: {error}", self.state.index));
+            }
+            self.dispatch.unpark();
+        }
+    }
+
+    /// One turn; whether there is more to do at once.
+    fn turn(&mut self) -> bool {
+        let Self { ring, state, dispatch, connections, cron, .. } = self;
+        state.read_clock();
+        state.tick_ns = state.now.monotonic_ns;
+        state.refresh_shared();
+        state.counters.turns += 1;
+        while let Some(event) = ring.next_event() {
+            match event {
+                Event::Received { stream, data } => {
+                    connections.received(state, dispatch, ring, stream, &data);
+                    ring.recycle(data);
+                }
+                Event::Sent { stream, buffer } => connections.sent(state, ring, stream, buffer),
+                Event::EndOfStream { stream } => connections.ended(state, ring, stream, false),
+                Event::Failed { stream, .. } => connections.ended(state, ring, stream, true),
+                Event::SendFailed { stream, .. } => connections.send_failed(state, ring, stream),
+                Event::Closed { stream } => connections.closed(stream),
+                Event::Accepted { socket, peer, .. } => accept(state, dispatch, socket, &peer),
+                Event::AcceptFailed { error, .. } => {
+                    state.shared.log.warning(format!("Accepting client connection: {error}"));
+                }
+                Event::SentVectored { .. } | Event::ListenerClosed { .. } | Event::Doorbell => {}
+            }
+        }
+        dispatch.receive(state);
+        while let Some(dealt) = dispatch.dealt.pop() {
+            admit(state, ring, connections, dealt, self.keepalive_s);
+        }
+        let resumed = std::mem::take(&mut state.resumed);
+        for key in resumed {
+            connections.resume(state, dispatch, ring, key);
+        }
+        let more = cron.run(state);
+        if !state.monitor_feed.is_empty() {
+            let feed: Arc<[u8]> = std::mem::take(&mut state.monitor_feed).into();
+            dispatch.tell_others(|| {
+                let feed = feed.clone();
+                Box::new(move |core| {
+                    core.show_monitors(&feed);
+                    Box::new(())
+                })
+            });
+        }
+        connections.end_turn(state, ring);
+        let doorbells = &self.doorbells;
+        dispatch.flush(|core| ring.ring_doorbell(&doorbells[core]));
+        more || !state.resumed.is_empty() || dispatch.backlog() > MESH_BACKLOG_MAX
+    }
+
+    /// After a request to shut down: closes what is open; true when nothing is left.
+    fn wind_down(&mut self) -> bool {
+        let keys: Vec<ClientKey> = self.state.clients.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.connections.close_client(&mut self.state, &mut self.ring, key);
+        }
+        true
+    }
+}
+
+/// A connection has come: it is refused, or goes to the core with the fewest.
+fn accept(state: &mut CoreState, dispatch: &mut Dispatch, socket: OwnedFd, peer: &StreamAddress) {
+    use crate::config::parameter::{MAXCLIENTS, PROTECTED_MODE};
+    let policy = AcceptPolicy {
+        clients: state.shared.total_connections(),
+        clients_max: state.config.get(MAXCLIENTS) as usize,
+        protected: state.config.get(PROTECTED_MODE) && !state.settings.password_required,
+    };
+    if let Some(line) = connection::refusal(peer, policy) {
+        state.counters.connections_rejected += 1;
+        let mut socket = std::fs::File::from(socket);
+        // The socket's buffer is empty: the line fits, or the peer has gone.
+        let _ = socket.write_all(line.as_bytes());
+        return;
+    }
+    state.counters.connections_received += 1;
+    let core = state.shared.least_loaded_core();
+    state.shared.connections[core].0.fetch_add(1, Ordering::Relaxed);
+    let local = crate::net::address::local_of(&socket);
+    let dealt = connection::describe(socket, peer, &local);
+    if core == state.index { dispatch.dealt.push(dealt) } else { dispatch.deal(core, dealt) }
+}
+
+fn admit(
+    state: &mut CoreState,
+    ring: &mut Ring,
+    connections: &mut Connections,
+    dealt: Dealt,
+    keepalive_s: u32,
+) {
+    let mut client = Client::new(state.shared.next_client_id(), state.now.unix);
+    client.fd = dealt.socket.as_raw_fd();
+    client.address = dealt.address;
+    client.local_address = dealt.local_address;
+    client.is_unix = dealt.is_unix;
+    client.authenticated = !state.settings.password_required;
+    let _ = keepalive_s;
+    let key = state.clients.insert(client);
+    let stream = ring.attach(dealt.socket);
+    connections.open(stream, key);
+}
+
+/// The longest a core sleeps when it has no duty: a lost wake-up would cost no more than that.
+pub const SLEEP_MAX: Duration = Duration::from_millis(1000);

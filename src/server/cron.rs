@@ -1,0 +1,111 @@
+//! The periodic duties of a core: active expiry, freeing, idle clients, `hz` times a second.
+//!
+//! Each round has a budget of time; what does not fit waits for the next, and meanwhile requests are served.
+
+use crate::base::clock;
+use crate::client::ClientKey;
+use crate::observability::LatencyEvent;
+use crate::session::CoreState;
+use crate::shard::Maintenance;
+use std::time::Duration;
+
+/// Share of a core's time that active expiry may take, in percent, and what each step of effort adds.
+const EXPIRE_PERCENT: u64 = 25;
+const EXPIRE_PERCENT_PER_EFFORT: u64 = 2;
+/// Expiry works in pieces of this length, so that requests wait no longer.
+const PIECE_NS: u64 = 500_000;
+
+pub struct Cron {
+    next_ns: u64,
+    /// When clients were last looked at.
+    clients_ns: u64,
+    /// Time left to expiry in the current round.
+    expire_left_ns: u64,
+    expire_spent_ns: u64,
+}
+
+impl Cron {
+    pub fn new(core: &CoreState) -> Self {
+        let now = core.now.monotonic_ns;
+        Self { next_ns: now, clients_ns: now, expire_left_ns: 0, expire_spent_ns: 0 }
+    }
+
+    /// How long the core may sleep.
+    pub fn due_in(&self, core: &CoreState) -> Duration {
+        Duration::from_nanos(self.next_ns.saturating_sub(core.now.monotonic_ns))
+    }
+
+    /// Does what is due; whether there is more that should not wait for the next round.
+    pub fn run(&mut self, core: &mut CoreState) -> bool {
+        let now = core.now.monotonic_ns;
+        let period = 1_000_000_000 / u64::from(core.settings.hz.max(1));
+        if now >= self.next_ns {
+            self.next_ns = now + period;
+            let effort = u64::from(core.settings.shard.active_expire_effort.saturating_sub(1));
+            let percent = EXPIRE_PERCENT + EXPIRE_PERCENT_PER_EFFORT * effort;
+            self.expire_left_ns = period / 100 * percent;
+            self.expire_spent_ns = 0;
+            if now >= self.clients_ns + 1_000_000_000 {
+                self.clients_ns = now;
+                look_after_clients(core);
+            }
+        }
+        let freeing = core.shard.free_slice() == Maintenance::More;
+        self.expire(core) || freeing
+    }
+
+    /// A piece of active expiry; whether another piece would find work.
+    fn expire(&mut self, core: &mut CoreState) -> bool {
+        if self.expire_left_ns == 0 {
+            return false;
+        }
+        let start = clock::monotonic_ns();
+        let budget = self.expire_left_ns.min(PIECE_NS);
+        loop {
+            let more = core.shard.expire_slice(core.now.unix) == Maintenance::More;
+            let spent = clock::monotonic_ns() - start;
+            if more && spent < budget {
+                continue;
+            }
+            self.expire_spent_ns += spent;
+            self.expire_left_ns = if more { self.expire_left_ns.saturating_sub(spent) } else { 0 };
+            if more && self.expire_left_ns == 0 {
+                core.shard.stats.expired_time_cap_reached += 1;
+            }
+            if self.expire_left_ns == 0 {
+                self.note_latency(core);
+            }
+            return self.expire_left_ns > 0;
+        }
+    }
+
+    fn note_latency(&self, core: &mut CoreState) {
+        let milliseconds = self.expire_spent_ns / 1_000_000;
+        let threshold = core.settings.latency_threshold_ms;
+        if threshold > 0 && milliseconds >= threshold {
+            core.latency.record(LatencyEvent::ExpireCycle, core.now.unix.0 / 1000, milliseconds);
+        }
+    }
+}
+
+/// Once a second: clients that have been idle for longer than `timeout`, and soft output limits.
+fn look_after_clients(core: &mut CoreState) {
+    let (now, timeout_ms) = (core.now.unix, core.settings.timeout_s * 1000);
+    let mut gone: Vec<ClientKey> = Vec::new();
+    let settings = &core.settings;
+    for (key, client) in core.clients.iter_mut() {
+        let idle_ms = now.0.saturating_sub(client.last_interaction.0);
+        let idle = timeout_ms > 0 && idle_ms > timeout_ms && !client.monitor && client.blocked.is_none();
+        let pending = client.output_bytes();
+        let over = pending > settings.output_limit_least && settings.output_limit_reached(client, pending, now);
+        if over {
+            core.counters.client_output_buffer_limit_disconnections += 1;
+        }
+        if idle || over {
+            gone.push(key);
+        }
+    }
+    for key in gone {
+        core.doom(key);
+    }
+}

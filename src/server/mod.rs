@@ -1,0 +1,238 @@
+//! Starts and stops everything.
+//!
+//! Start: configuration, log, sockets, one thread per core, each with its ring; serving begins when all
+//! cores are there. Stop: SIGTERM, SIGINT or SHUTDOWN; every core closes its clients and ends, then the
+//! files the server made (pid file, unix socket) are removed.
+
+pub mod cli;
+mod core_main;
+mod cron;
+pub mod placement;
+mod signals;
+pub mod system_check;
+
+use crate::base::clock;
+use crate::command_table::CommandTable;
+use crate::commands;
+use crate::config::Config;
+use crate::config::choices::LogLevel;
+use crate::config::parameter::*;
+use crate::dispatch::Message;
+use crate::net::{BindAddress, Doorbell, ListenError, ListenOptions, Listener, RingError};
+use crate::observability::{Level, Logger};
+use crate::session::Shared;
+use core_main::CorePlan;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("Can't open the log file: {0}")]
+    Log(std::io::Error),
+    #[error("Can't change to the directory '{directory}': {source}")]
+    Directory { directory: String, source: std::io::Error },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("Configured to not listen anywhere, exiting.")]
+    NowhereToListen,
+    #[error("A core has no io_uring: {0}")]
+    Ring(RingError),
+    #[error("Can't start a core's thread: {0}")]
+    Thread(String),
+    #[error("No random numbers from the operating system: {0}")]
+    Random(String),
+}
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// Whatever keeps it from starting; nothing is left behind then.
+pub fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), StartError> {
+    let log = open_log(&config)?;
+    enter_directory(&mut config)?;
+    let shards = cpus.len();
+    let mut listeners = Some(open_listeners(&mut config, &log)?);
+    let run_id = random_hex()?;
+    let table: &'static CommandTable = Box::leak(Box::new(commands::table(&renamed(&config))));
+    let port = config.get(PORT);
+    let config = Arc::new(config);
+    let shared = Arc::new(Shared::new(config.clone(), cpus.clone(), log, run_id, clock::unix_millis().0));
+    shared.port.store(usize::from(port), std::sync::atomic::Ordering::Relaxed);
+    for warning in warnings {
+        shared.log.warning(warning);
+    }
+    // The line that scripts wait for has to name the process in this form.
+    shared.log.notice(format!(
+        "Pinion {} started: port {port}, {shards} shards on CPUs {}, PID: {}",
+        env!("CARGO_PKG_VERSION"),
+        list(&cpus),
+        std::process::id()
+    ));
+
+    signals::block();
+    let seeds = random_seeds()?;
+    let (born, births) = mpsc::channel();
+    let mut threads: Vec<JoinHandle<()>> = Vec::new();
+    let mut starts: Vec<mpsc::Sender<Vec<Doorbell>>> = Vec::new();
+    for (index, links) in crate::mesh::mesh::<Message>(shards).into_iter().enumerate() {
+        let (start, doorbells) = mpsc::channel();
+        starts.push(start);
+        let plan = CorePlan {
+            index,
+            shared: shared.clone(),
+            links,
+            // One core accepts and deals: that is the only way to an even spread.
+            listeners: if index == 0 { listeners.take().unwrap_or_default() } else { Vec::new() },
+            table,
+            seeds,
+            born: born.clone(),
+            doorbells,
+        };
+        threads.push(start_core(plan, cpus[index])?);
+    }
+    drop(born);
+    let mut doorbells: Vec<Option<Doorbell>> = (0..shards).map(|_| None).collect();
+    for birth in births {
+        let (index, doorbell) = birth.map_err(StartError::Ring)?;
+        doorbells[index] = Some(doorbell);
+        if doorbells.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    let Some(doorbells) = doorbells.into_iter().collect::<Option<Vec<Doorbell>>>() else {
+        return Err(StartError::Thread("a core ended before it began".into()));
+    };
+    for start in starts {
+        // A core that has gone is noticed when its thread is joined.
+        let _ = start.send(doorbells.clone());
+    }
+    let pid_file = write_pid_file(&config, &shared);
+    shared.log.notice("Ready to accept connections");
+    signals::wait(&shared, &doorbells, &threads);
+    for thread in threads {
+        let _ = thread.join();
+    }
+    remove_files(&config, pid_file.as_deref());
+    shared.log.warning("Pinion is now ready to exit, bye bye...");
+    Ok(())
+}
+
+fn start_core(plan: CorePlan, cpu: usize) -> Result<JoinHandle<()>, StartError> {
+    let name = format!("pinion-{}", plan.index);
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let placement = glommio::Placement::Fixed(cpu);
+        let executor = glommio::LocalExecutorBuilder::new(placement).make();
+        match executor {
+            Ok(executor) => executor.run(core_main::run(plan)),
+            Err(error) => {
+                let text = error.to_string();
+                let source = std::io::Error::other(text);
+                let _ = plan.born.send(Err(RingError { attempted: "creating the executor of a core", source }));
+            }
+        }
+    });
+    thread.map_err(|error| StartError::Thread(error.to_string()))
+}
+
+fn open_log(config: &Config) -> Result<Logger, StartError> {
+    let file = config.get(LOGFILE);
+    let file = (!file.is_empty()).then(|| path_of(file));
+    Logger::new(level(config.get(LOGLEVEL)), file.as_deref()).map_err(StartError::Log)
+}
+
+/// The log's level by its name in the configuration.
+pub fn level(choice: LogLevel) -> Level {
+    match choice {
+        LogLevel::Debug => Level::Debug,
+        LogLevel::Verbose => Level::Verbose,
+        LogLevel::Notice => Level::Notice,
+        _ => Level::Warning,
+    }
+}
+
+fn enter_directory(config: &mut Config) -> Result<(), StartError> {
+    let directory = path_of(config.get(DIR));
+    let failed = |source| StartError::Directory { directory: directory.display().to_string(), source };
+    if !directory.as_os_str().is_empty() {
+        std::env::set_current_dir(&directory).map_err(failed)?;
+    }
+    if let Ok(current) = std::env::current_dir() {
+        config.set_directory(current.as_os_str().as_encoded_bytes());
+    }
+    Ok(())
+}
+
+fn open_listeners(config: &mut Config, log: &Logger) -> Result<Vec<Listener>, StartError> {
+    let options = ListenOptions {
+        backlog: config.get(TCP_BACKLOG),
+        keepalive_seconds: config.get(TCP_KEEPALIVE),
+        ..ListenOptions::default()
+    };
+    let mut listeners = Vec::new();
+    let port = config.get(PORT);
+    if port != 0 {
+        let addresses: Vec<BindAddress> =
+            config.get(BIND).iter().map(|word| BindAddress::parse(&String::from_utf8_lossy(word))).collect();
+        let bound = Listener::bind_all(&addresses, port, &options)?;
+        for skipped in &bound.skipped {
+            log.warning(format!("Could not listen on an optional address: {skipped}"));
+        }
+        listeners.extend(bound.listeners);
+    }
+    if let Some(path) = config.get(UNIXSOCKET) {
+        let mode = config.get(UNIXSOCKETPERM);
+        listeners.push(Listener::unix(&path_of(path), (mode != 0).then_some(mode), &options)?);
+    }
+    if listeners.is_empty() { Err(StartError::NowhereToListen) } else { Ok(listeners) }
+}
+
+fn renamed(config: &Config) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    config.directives.renamed_commands.iter().map(|rename| (text(&rename.from), text(&rename.to))).collect()
+}
+
+fn write_pid_file(config: &Config, shared: &Shared) -> Option<PathBuf> {
+    let path = path_of(config.get(PIDFILE)?);
+    match std::fs::write(&path, format!("{}\n", std::process::id())) {
+        Ok(()) => Some(path),
+        Err(error) => {
+            shared.log.warning(format!("Failed to write PID file '{}': {error}", path.display()));
+            None
+        }
+    }
+}
+
+fn remove_files(config: &Config, pid_file: Option<&Path>) {
+    let socket = config.get(UNIXSOCKET).map(path_of);
+    for path in pid_file.into_iter().chain(socket.as_deref()) {
+        // Somebody may have removed it already.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn path_of(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+}
+
+fn list(cpus: &[usize]) -> String {
+    cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn random_seeds() -> Result<[u64; 4], StartError> {
+    let mut bytes = [0u8; 32];
+    getrandom::fill(&mut bytes).map_err(|error| StartError::Random(error.to_string()))?;
+    let word = |index: usize| {
+        u64::from_le_bytes(bytes[index * 8..index * 8 + 8].try_into().expect("eight bytes"))
+    };
+    Ok([word(0), word(1), word(2), word(3)])
+}
+
+fn random_hex() -> Result<String, StartError> {
+    let mut bytes = [0u8; 20];
+    getrandom::fill(&mut bytes).map_err(|error| StartError::Random(error.to_string()))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,54 @@
+//! SIGTERM and SIGINT ask for an orderly stop. All threads block them; the thread that started the server
+//! waits for them, so no handler interrupts anything.
+
+use crate::net::Doorbell;
+use crate::session::{Shared, ShutdownMode};
+use std::thread::JoinHandle;
+
+/// How often the waiting thread looks whether the server has been stopped by a client.
+const LOOK_MS: i64 = 100;
+
+/// Before any thread is started: they inherit the mask.
+pub fn block() {
+    // SAFETY: the set is initialised before it is used, and the pointers are valid.
+    unsafe {
+        let set = stop_signals();
+        libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
+    }
+}
+
+/// Waits until the server stops, by a signal or by SHUTDOWN, and wakes all cores for it.
+pub fn wait(shared: &Shared, doorbells: &[Doorbell], threads: &[JoinHandle<()>]) {
+    while shared.shutdown_requested().is_none() && !threads.iter().any(JoinHandle::is_finished) {
+        let timeout = libc::timespec { tv_sec: 0, tv_nsec: LOOK_MS * 1_000_000 };
+        // SAFETY: both structures live through the call; no information about the signal is asked for.
+        let signal = unsafe {
+            let set = stop_signals();
+            libc::sigtimedwait(&set, std::ptr::null_mut(), &timeout)
+        };
+        if signal > 0 {
+            let name = if signal == libc::SIGINT { "SIGINT" } else { "SIGTERM" };
+            shared.log.warning(format!("Received {name} scheduling shutdown..."));
+            shared.request_shutdown(ShutdownMode::Default);
+        }
+    }
+    shared.log.warning("User requested shutdown...");
+    for doorbell in doorbells {
+        doorbell.ring_from_any_thread();
+    }
+}
+
+/// # Safety
+/// None beyond that of the calls: the set is on the stack.
+unsafe fn stop_signals() -> libc::sigset_t {
+    // SAFETY: all-zero bytes are a valid set, and the calls get a pointer to it.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGTERM);
+        libc::sigaddset(&mut set, libc::SIGINT);
+        set
+    }
+}

@@ -1,0 +1,124 @@
+//! What the hot path needs of the configuration, as plain values; derived anew after each CONFIG SET.
+
+use crate::base::UnixMillis;
+use crate::client::Client;
+use crate::config::Config;
+use crate::config::choices::{PipelineOrdering, ProtectedAction};
+use crate::config::parameter::*;
+use crate::shard::ShardOptions;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// A command that takes this long, or longer, interests the slow log or the latency monitor.
+    pub notable_ns: u64,
+    /// Negative switches the slow log off.
+    pub slowlog_slower_than_us: i64,
+    pub slowlog_length_max: usize,
+    pub latency_tracking: bool,
+    /// 0 switches the latency monitor off.
+    pub latency_threshold_ms: u64,
+    pub relaxed_ordering: bool,
+    pub password_required: bool,
+    pub proto_max_bulk_len: usize,
+    pub query_buffer_max: usize,
+    pub hz: u32,
+    pub timeout_s: u64,
+    pub databases: usize,
+    pub debug_command: CommandPolicy,
+    pub module_command: CommandPolicy,
+    pub output_hard_limit: usize,
+    pub output_soft_limit: usize,
+    pub output_soft_seconds: u64,
+    /// The smaller of the two, or `usize::MAX`: one comparison for the common case.
+    pub output_limit_least: usize,
+    pub spin_us: u64,
+    pub shard: ShardOptions,
+    /// Somebody, somewhere, is in MONITOR mode.
+    pub monitored: bool,
+    pub paused: bool,
+    pub loading: bool,
+}
+
+/// Who may run a command that an `enable-…-command` parameter guards.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CommandPolicy {
+    Nobody,
+    Local,
+    Everybody,
+}
+
+impl CommandPolicy {
+    pub fn allows(self, is_local: bool) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Local => is_local,
+            Self::Everybody => true,
+        }
+    }
+
+    fn new(action: ProtectedAction) -> Self {
+        match action {
+            ProtectedAction::No => Self::Nobody,
+            ProtectedAction::Local => Self::Local,
+            ProtectedAction::Yes => Self::Everybody,
+        }
+    }
+}
+
+impl Settings {
+    pub fn new(config: &Config) -> Self {
+        let slower_than_us = config.get(SLOWLOG_LOG_SLOWER_THAN);
+        let threshold_ms = config.get(LATENCY_MONITOR_THRESHOLD);
+        let slow_ns = u64::try_from(slower_than_us).map_or(u64::MAX, |us| us.saturating_mul(1000));
+        let late_ns = if threshold_ms == 0 { u64::MAX } else { threshold_ms.saturating_mul(1_000_000) };
+        let normal = config.get(CLIENT_OUTPUT_BUFFER_LIMIT).normal();
+        let limit = |bytes: u64| if bytes == 0 { usize::MAX } else { bytes as usize };
+        let (hard, soft) = (limit(normal.hard_bytes), limit(normal.soft_bytes));
+        Self {
+            notable_ns: slow_ns.min(late_ns),
+            slowlog_slower_than_us: slower_than_us,
+            slowlog_length_max: config.get(SLOWLOG_MAX_LEN) as usize,
+            latency_tracking: config.get(LATENCY_TRACKING),
+            latency_threshold_ms: threshold_ms,
+            relaxed_ordering: config.get(PIPELINE_ORDERING) == PipelineOrdering::Relaxed,
+            password_required: config.get(REQUIREPASS).is_some(),
+            proto_max_bulk_len: config.get(PROTO_MAX_BULK_LEN) as usize,
+            query_buffer_max: config.get(CLIENT_QUERY_BUFFER_LIMIT) as usize,
+            hz: config.get(HZ),
+            timeout_s: u64::from(config.get(TIMEOUT)),
+            databases: config.get(DATABASES) as usize,
+            debug_command: CommandPolicy::new(config.get(ENABLE_DEBUG_COMMAND)),
+            module_command: CommandPolicy::Nobody,
+            output_hard_limit: hard,
+            output_soft_limit: soft,
+            output_soft_seconds: normal.soft_seconds,
+            output_limit_least: hard.min(soft),
+            spin_us: u64::from(config.get(SPIN_MICROSECONDS)),
+            shard: ShardOptions {
+                lazy_user_del: config.get(LAZYFREE_LAZY_USER_DEL),
+                lazy_server_del: config.get(LAZYFREE_LAZY_SERVER_DEL),
+                lazy_expire: config.get(LAZYFREE_LAZY_EXPIRE),
+                lazy_user_flush: config.get(LAZYFREE_LAZY_USER_FLUSH),
+                string_bytes_max: config.get(PROTO_MAX_BULK_LEN) as usize,
+                active_expire: true,
+                active_expire_effort: config.get(ACTIVE_EXPIRE_EFFORT),
+            },
+            monitored: false,
+            paused: false,
+            loading: false,
+        }
+    }
+
+    /// `client-output-buffer-limit`: over the hard limit at once, over the soft one for long enough.
+    pub fn output_limit_reached(&self, client: &mut Client, pending: usize, now: UnixMillis) -> bool {
+        if pending > self.output_hard_limit {
+            return true;
+        }
+        if pending <= self.output_soft_limit {
+            client.soft_limit_since = None;
+            return false;
+        }
+        let since = *client.soft_limit_since.get_or_insert(now);
+        now.0.saturating_sub(since.0) > self.output_soft_seconds * 1000
+    }
+}
