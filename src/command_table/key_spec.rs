@@ -123,7 +123,9 @@ impl Begin {
         match self {
             Self::Index(position) => Some(position),
             Self::Keyword(word, from) => {
-                let matches = |index: &usize| argv.get(*index).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+                let matches = |index: &usize| {
+                    argv.get(*index).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+                };
                 let found = if from >= 0 {
                     (from as usize..argv.len()).find(matches)
                 } else {

@@ -58,10 +58,7 @@ impl CommandTable {
     ///
     /// # Panics
     /// If two declarations have the same name: a mistake in the source.
-    pub fn new(
-        specs: impl IntoIterator<Item = &'static CommandSpec>,
-        renamed: &[(String, String)],
-    ) -> Self {
+    pub fn new(specs: impl IntoIterator<Item = &'static CommandSpec>, renamed: &[(String, String)]) -> Self {
         let mut table = Self { index: vec![None; 1024], commands: Vec::new(), subcommands: Vec::new() };
         for spec in specs {
             let rename = renamed.iter().find(|(old, _)| old.eq_ignore_ascii_case(spec.name));
@@ -124,17 +121,22 @@ impl CommandTable {
     /// # Errors
     /// Redis's own texts for an unknown command or subcommand and for a wrong number of arguments.
     pub fn resolve(&self, argv: Argv<'_>) -> Result<&Command, CommandError> {
-        let mut command = argv.first().and_then(|name| self.find(name)).ok_or_else(|| unknown_command(argv))?;
+        let mut command =
+            argv.first().and_then(|name| self.find(name)).ok_or_else(|| unknown_command(argv))?;
         if matches!(command.spec.handler, Handler::Container) {
             if argv.len() < 2 {
                 return Err(CommandError::WrongArity(command.spec.full_name));
             }
-            command =
-                argv.get(1).and_then(|name| self.subcommand(command, name)).ok_or_else(|| unknown_subcommand(argv))?;
+            command = argv
+                .get(1)
+                .and_then(|name| self.subcommand(command, name))
+                .ok_or_else(|| unknown_subcommand(argv))?;
         } else if argv.len() >= 2 && !command.spec.subcommands.is_empty() {
             // COMMAND runs alone and contains subcommands.
-            command =
-                argv.get(1).and_then(|name| self.subcommand(command, name)).ok_or_else(|| unknown_subcommand(argv))?;
+            command = argv
+                .get(1)
+                .and_then(|name| self.subcommand(command, name))
+                .ok_or_else(|| unknown_subcommand(argv))?;
         }
         if !command.spec.arity.admits(argv.len()) {
             return Err(CommandError::WrongArity(command.spec.full_name));

@@ -25,6 +25,6 @@ pub use key_spec::{Access, Begin, Find, KeySpec};
 pub use lookup::{Command, CommandTable};
 pub use plan::{HopWork, Plan, Step};
 pub use spec::{
-    Arity, Asker, Category, ClientHandler, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler, Merge,
-    ShardHandler,
+    Arity, Asker, Category, ClientHandler, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler,
+    Merge, ShardHandler,
 };

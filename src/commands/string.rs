@@ -1,6 +1,8 @@
 //! Strings: GET, SET and their kin.
 
-use crate::command_table::{Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Merge};
+use crate::command_table::{
+    Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Merge,
+};
 use crate::keyspace::Ttl;
 use crate::resp::Reply;
 use crate::shard::{CommandResult, Context, Event};

@@ -31,6 +31,6 @@ pub fn refusal(peer: &StreamAddress, policy: AcceptPolicy) -> Option<&'static st
 }
 
 /// The socket with what CLIENT LIST tells of it.
-pub fn describe(socket: OwnedFd, peer: &StreamAddress, local: &str) -> Dealt {
-    Dealt { socket, address: peer.to_string(), local_address: local.to_owned(), is_unix: peer.is_unix() }
+pub fn describe(socket: OwnedFd, peer: &StreamAddress) -> Dealt {
+    Dealt { socket, address: peer.to_string(), is_unix: peer.is_unix() }
 }

@@ -118,7 +118,9 @@ impl Connections {
         stream: StreamId,
         data: &[u8],
     ) {
-        let Some(connection) = self.by_stream.get_mut(stream.index()).and_then(Option::as_deref_mut) else { return };
+        let Some(connection) = self.by_stream.get_mut(stream.index()).and_then(Option::as_deref_mut) else {
+            return;
+        };
         if connection.closing {
             return;
         }
@@ -140,7 +142,13 @@ impl Connections {
     }
 
     /// The replies that a client's further requests waited for have arrived.
-    pub fn resume(&mut self, core: &mut CoreState, dispatch: &mut Dispatch, ring: &mut Ring, client: ClientKey) {
+    pub fn resume(
+        &mut self,
+        core: &mut CoreState,
+        dispatch: &mut Dispatch,
+        ring: &mut Ring,
+        client: ClientKey,
+    ) {
         let Some(connection) = self.find(client) else { return };
         let stream = connection.stream;
         let Some(connection) = self.by_stream[stream.index()].as_deref_mut() else { return };
@@ -150,7 +158,9 @@ impl Connections {
 
     /// The peer sends no more, or the connection has failed.
     pub fn ended(&mut self, core: &mut CoreState, ring: &mut Ring, stream: StreamId, failed: bool) {
-        let Some(connection) = self.by_stream.get_mut(stream.index()).and_then(Option::as_deref_mut) else { return };
+        let Some(connection) = self.by_stream.get_mut(stream.index()).and_then(Option::as_deref_mut) else {
+            return;
+        };
         connection.ended = true;
         if failed {
             close(connection, core, ring, &mut self.stream_of);
@@ -173,7 +183,9 @@ impl Connections {
             buffer.clear();
             self.spare.push(buffer);
         }
-        let Some(connection) = self.by_stream.get_mut(stream.index()).and_then(Option::as_deref_mut) else { return };
+        let Some(connection) = self.by_stream.get_mut(stream.index()).and_then(Option::as_deref_mut) else {
+            return;
+        };
         connection.sending = false;
         let key = connection.client;
         let Some(client) = core.clients.get_mut(key) else { return };
@@ -191,7 +203,9 @@ impl Connections {
     }
 
     pub fn send_failed(&mut self, core: &mut CoreState, ring: &mut Ring, stream: StreamId) {
-        let Some(connection) = self.by_stream.get_mut(stream.index()).and_then(Option::as_deref_mut) else { return };
+        let Some(connection) = self.by_stream.get_mut(stream.index()).and_then(Option::as_deref_mut) else {
+            return;
+        };
         connection.sending = false;
         close(connection, core, ring, &mut self.stream_of);
     }
@@ -232,7 +246,8 @@ impl Connections {
             ring.send(stream, buffer);
         }
         let pending = client.output_bytes();
-        if pending > core.settings.output_limit_least && core.settings.output_limit_reached(client, pending, core.now.unix)
+        if pending > core.settings.output_limit_least
+            && core.settings.output_limit_reached(client, pending, core.now.unix)
         {
             core.counters.client_output_buffer_limit_disconnections += 1;
             client.closing = Closing::Now;
@@ -338,7 +353,8 @@ impl Connection {
                 {
                     // It is offered again from its first byte.
                     self.parser = RequestParser::default();
-                    let gone = core.clients.get(self.client).is_none_or(|client| client.closing != Closing::No);
+                    let gone =
+                        core.clients.get(self.client).is_none_or(|client| client.closing != Closing::No);
                     return if gone { bytes.len() } else { request.start };
                 }
             }

@@ -16,7 +16,7 @@ use crate::shard::CommandError;
 /// A command has run here; its time is what has passed since the last one ended.
 #[inline]
 pub(super) fn ran(core: &mut CoreState, key: ClientKey, command: &Command, argv: Argv<'_>, failed: bool) {
-    let now = clock::monotonic_ns();
+    let now = clock::Monotonic::now().0;
     let nanoseconds = now - core.tick_ns;
     core.tick_ns = now;
     record(core, key, command, argv, nanoseconds, failed);
@@ -129,7 +129,7 @@ pub(super) fn returned(core: &mut CoreState, item: &Item, slot: u64, argv: Argv<
 /// A command that ran in several places has its reply.
 pub(super) fn gathered(core: &mut CoreState, gather: &Gather, bytes: &[u8]) {
     let failed = note_error(core, bytes);
-    let nanoseconds = clock::monotonic_ns() - gather.started_ns;
+    let nanoseconds = clock::Monotonic::now().0 - gather.started_ns;
     record(core, gather.client, &gather.command, gather.argv.as_argv(), nanoseconds, failed);
     let barrier = !matches!(&gather.parts, super::Parts::Replies { .. }) || gather.command.is_write();
     let Some(client) = core.clients.get_mut(gather.client) else { return };

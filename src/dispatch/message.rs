@@ -1,7 +1,7 @@
 //! What crosses the mesh.
 
-use crate::command_table::{Command, Contribution, ShardHandler};
 use crate::client::ClientKey;
+use crate::command_table::{Command, Contribution, ShardHandler};
 use crate::resp::{ArgRange, Argv, Protocol};
 use crate::session::CoreState;
 use std::os::fd::OwnedFd;
@@ -23,7 +23,6 @@ pub enum Message {
 pub struct Dealt {
     pub socket: OwnedFd,
     pub address: String,
-    pub local_address: String,
     pub is_unix: bool,
 }
 

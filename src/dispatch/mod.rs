@@ -19,7 +19,8 @@ pub use message::{Batch, Dealt, Message, ReturnTo};
 use crate::base::clock;
 use crate::client::{Blocked, ClientKey, ReplyMode};
 use crate::command_table::{
-    Args, Asker, ClientHandler, Command, Contribution, Flag, Handler, HopWork, Merge, Plan, ShardHandler, Step,
+    Args, Asker, ClientHandler, Command, Contribution, Flag, Handler, HopWork, Merge, Plan, ShardHandler,
+    Step,
 };
 use crate::mesh::Links;
 use crate::resp::{Argv, ArgvBuf, Reply};
@@ -83,7 +84,8 @@ impl Dispatch {
         let situation = Situation {
             authenticated: client.authenticated || !core.settings.password_required,
             loading: core.settings.loading,
-            protected: command.spec.flags.contains(Flag::Protected) && account::is_protected(core, key, &command),
+            protected: command.spec.flags.contains(Flag::Protected)
+                && account::is_protected(core, key, &command),
         };
         if let Err(error) = admission::admit(command.spec, situation) {
             account::refuse(core, key, Some(&command), &error);
@@ -188,8 +190,7 @@ impl Dispatch {
 
     /// Adds a command to the batch for a core.
     fn order<'a>(&mut self, core: usize, order: Order, arguments: impl Iterator<Item = &'a [u8]>) {
-        let batch =
-            self.outgoing[core].get_or_insert_with(|| self.spare.pop().unwrap_or_default());
+        let batch = self.outgoing[core].get_or_insert_with(|| self.spare.pop().unwrap_or_default());
         batch.push(order, arguments);
         if batch.size() >= BATCH_BYTES_MAX || batch.len() >= BATCH_ITEMS_MAX {
             let batch = self.outgoing[core].take().expect("just filled");
@@ -433,9 +434,8 @@ impl Dispatch {
         let names = usize::from(command.names);
         for other in (0..core.cores).filter(|other| *other != core.index) {
             let argv = shared_argv.clone();
-            let run = Box::new(move |core: &mut CoreState| {
-                collect(core, asker, Args::new(argv.as_argv(), names))
-            });
+            let run =
+                Box::new(move |core: &mut CoreState| collect(core, asker, Args::new(argv.as_argv(), names)));
             let back = Some(ReturnTo { core: core.index, gather: index, part: other });
             self.links.send(other, Message::Call { run, back });
         }
@@ -444,7 +444,8 @@ impl Dispatch {
 
     /// Everything has arrived: the reply is made and delivered.
     fn conclude(&mut self, core: &mut CoreState, mut gather: Gather) {
-        let protocol = core.clients.get(gather.client).map_or_else(Default::default, |client| client.protocol);
+        let protocol =
+            core.clients.get(gather.client).map_or_else(Default::default, |client| client.protocol);
         let mut bytes = Vec::new();
         match &mut gather.parts {
             Parts::Replies { merge, replies, order } => {
@@ -528,8 +529,12 @@ impl Dispatch {
     }
 
     /// Runs something on every other core, without an answer.
-    pub fn tell_others(&mut self, mut make: impl FnMut() -> Box<dyn FnOnce(&mut CoreState) -> Contribution + Send>) {
-        for core in (0..self.links.cores()).filter(|core| *core != self.links.own()) {
+    pub fn tell_others(
+        &mut self,
+        mut make: impl FnMut() -> Box<dyn FnOnce(&mut CoreState) -> Contribution + Send>,
+    ) {
+        let own = self.links.own();
+        for core in (0..self.links.cores()).filter(|core| *core != own) {
             self.links.send(core, Message::Call { run: make(), back: None });
         }
     }
@@ -587,7 +592,7 @@ fn run_here(core: &mut CoreState, key: ClientKey, command: &Command, run: ShardH
 /// Runs the commands of another core's clients, with their buckets fetched ahead.
 fn run_batch(core: &mut CoreState, batch: &mut Batch) {
     const AHEAD: usize = 8;
-    core.tick_ns = clock::monotonic_ns();
+    core.tick_ns = clock::Monotonic::now().0;
     core.counters.commands_for_others += batch.len() as u64;
     let keys = batch.len();
     for first in (0..keys).step_by(AHEAD) {
@@ -602,7 +607,7 @@ fn run_batch(core: &mut CoreState, batch: &mut Batch) {
             replies.truncate(start);
             Reply::new(replies, item.protocol).error(error.text().as_ref());
         }
-        let now = clock::monotonic_ns();
+        let now = clock::Monotonic::now().0;
         let nanoseconds = now - core.tick_ns;
         core.tick_ns = now;
         (nanoseconds, replies.get(start) == Some(&b'-'))

@@ -1,15 +1,13 @@
 //! From the keys of a request to the shards that own them.
 
-use crate::base::crc::slot_of_key;
+use crate::base::crc::{SLOTS, slot_of_key};
 use crate::command_table::Command;
 use crate::resp::Argv;
-
-pub const SLOTS: usize = 16384;
 
 /// Which shard owns a slot: contiguous ranges, as even as they can be.
 #[inline]
 pub fn shard_of_slot(slot: u16, shards: usize) -> usize {
-    usize::from(slot) * shards / SLOTS
+    usize::from(slot) * shards / usize::from(SLOTS)
 }
 
 #[inline]
@@ -56,7 +54,7 @@ mod tests {
         for shards in [1, 2, 3, 4, 7, 64, 128] {
             let mut sizes = vec![0; shards];
             let mut last = 0;
-            for slot in 0..SLOTS as u16 {
+            for slot in 0..SLOTS {
                 let shard = shard_of_slot(slot, shards);
                 assert!(shard >= last && shard < shards, "contiguous");
                 last = shard;

@@ -79,11 +79,8 @@ pub struct Consumer<T> {
 pub fn queue<T: Send>(capacity: usize) -> (Producer<T>, Consumer<T>) {
     let capacity = capacity.next_power_of_two();
     let slots = (0..capacity).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
-    let shared = Arc::new(Shared {
-        head: Padded(AtomicUsize::new(0)),
-        tail: Padded(AtomicUsize::new(0)),
-        slots,
-    });
+    let shared =
+        Arc::new(Shared { head: Padded(AtomicUsize::new(0)), tail: Padded(AtomicUsize::new(0)), slots });
     (
         Producer { shared: shared.clone(), tail: 0, published: 0, head_seen: 0 },
         Consumer { shared, head: 0, tail_seen: 0, released: 0 },

@@ -68,8 +68,8 @@ impl Logger {
 fn now() -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let micros = crate::base::clock::unix_micros();
-    let time = crate::base::clock::local_time(micros / 1_000_000);
+    let micros = crate::base::clock::UnixMicros::now().0;
+    let time = crate::base::local_time::LocalTime::of(micros / 1_000_000);
     format!(
         "{:02} {} {} {:02}:{:02}:{:02}.{:03}",
         time.day,

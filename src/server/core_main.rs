@@ -9,14 +9,15 @@ use crate::client::{Client, ClientKey};
 use crate::connection::{self, AcceptPolicy, Connections};
 use crate::dispatch::{Dealt, Dispatch, Message};
 use crate::mesh::Links;
-use crate::net::{Doorbell, Event, FilesInFlight, Listener, Parking, Ring, RingError, RingOptions, StreamAddress, Wait};
+use crate::net::{
+    Doorbell, Event, FilesInFlight, Listener, Parking, Ring, RingError, RingOptions, StreamAddress, Wait,
+};
 use crate::session::{CoreState, Shared};
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
-use std::sync::Arc;
-use std::time::Duration;
 
 /// Messages waiting for room in the mesh beyond which no more requests are taken in.
 const MESH_BACKLOG_MAX: usize = 256;
@@ -42,7 +43,6 @@ struct Core {
     connections: Connections,
     doorbells: Vec<Doorbell>,
     cron: Cron,
-    keepalive_s: u32,
 }
 
 /// Runs until shutdown.
@@ -61,7 +61,6 @@ pub async fn run(plan: CorePlan) {
     let mut core = Core {
         ring,
         cron: Cron::new(&state),
-        keepalive_s: state.config.get(crate::config::parameter::TCP_KEEPALIVE),
         state,
         dispatch: Dispatch::new(plan.links),
         connections: Connections::default(),
@@ -122,7 +121,7 @@ impl Core {
         }
         dispatch.receive(state);
         while let Some(dealt) = dispatch.dealt.pop() {
-            admit(state, ring, connections, dealt, self.keepalive_s);
+            admit(state, ring, connections, dealt);
         }
         let resumed = std::mem::take(&mut state.resumed);
         for key in resumed {
@@ -173,29 +172,18 @@ fn accept(state: &mut CoreState, dispatch: &mut Dispatch, socket: OwnedFd, peer:
     state.counters.connections_received += 1;
     let core = state.shared.least_loaded_core();
     state.shared.connections[core].0.fetch_add(1, Ordering::Relaxed);
-    let local = crate::net::address::local_of(&socket);
-    let dealt = connection::describe(socket, peer, &local);
+    let dealt = connection::describe(socket, peer);
     if core == state.index { dispatch.dealt.push(dealt) } else { dispatch.deal(core, dealt) }
 }
 
-fn admit(
-    state: &mut CoreState,
-    ring: &mut Ring,
-    connections: &mut Connections,
-    dealt: Dealt,
-    keepalive_s: u32,
-) {
+fn admit(state: &mut CoreState, ring: &mut Ring, connections: &mut Connections, dealt: Dealt) {
     let mut client = Client::new(state.shared.next_client_id(), state.now.unix);
     client.fd = dealt.socket.as_raw_fd();
     client.address = dealt.address;
-    client.local_address = dealt.local_address;
     client.is_unix = dealt.is_unix;
     client.authenticated = !state.settings.password_required;
-    let _ = keepalive_s;
-    let key = state.clients.insert(client);
     let stream = ring.attach(dealt.socket);
+    client.local_address = ring.local_address(stream).map_or_else(String::new, |address| address.to_string());
+    let key = state.clients.insert(client);
     connections.open(stream, key);
 }
-
-/// The longest a core sleeps when it has no duty: a lost wake-up would cost no more than that.
-pub const SLEEP_MAX: Duration = Duration::from_millis(1000);

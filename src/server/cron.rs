@@ -59,11 +59,11 @@ impl Cron {
         if self.expire_left_ns == 0 {
             return false;
         }
-        let start = clock::monotonic_ns();
+        let start = clock::Monotonic::now().0;
         let budget = self.expire_left_ns.min(PIECE_NS);
         loop {
             let more = core.shard.expire_slice(core.now.unix) == Maintenance::More;
-            let spent = clock::monotonic_ns() - start;
+            let spent = clock::Monotonic::now().0 - start;
             if more && spent < budget {
                 continue;
             }
@@ -97,7 +97,8 @@ fn look_after_clients(core: &mut CoreState) {
         let idle_ms = now.0.saturating_sub(client.last_interaction.0);
         let idle = timeout_ms > 0 && idle_ms > timeout_ms && !client.monitor && client.blocked.is_none();
         let pending = client.output_bytes();
-        let over = pending > settings.output_limit_least && settings.output_limit_reached(client, pending, now);
+        let over =
+            pending > settings.output_limit_least && settings.output_limit_reached(client, pending, now);
         if over {
             core.counters.client_output_buffer_limit_disconnections += 1;
         }

@@ -4,12 +4,10 @@
 //! cores are there. Stop: SIGTERM, SIGINT or SHUTDOWN; every core closes its clients and ends, then the
 //! files the server made (pid file, unix socket) are removed.
 
-pub mod cli;
 mod core_main;
 mod cron;
-pub mod placement;
+
 mod signals;
-pub mod system_check;
 
 use crate::base::clock;
 use crate::command_table::CommandTable;
@@ -59,7 +57,7 @@ pub fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<
     let table: &'static CommandTable = Box::leak(Box::new(commands::table(&renamed(&config))));
     let port = config.get(PORT);
     let config = Arc::new(config);
-    let shared = Arc::new(Shared::new(config.clone(), cpus.clone(), log, run_id, clock::unix_millis().0));
+    let shared = Arc::new(Shared::new(config.clone(), cpus.clone(), log, run_id, clock::UnixMillis::now().0));
     shared.port.store(usize::from(port), std::sync::atomic::Ordering::Relaxed);
     for warning in warnings {
         shared.log.warning(warning);
@@ -130,7 +128,8 @@ fn start_core(plan: CorePlan, cpu: usize) -> Result<JoinHandle<()>, StartError> 
             Err(error) => {
                 let text = error.to_string();
                 let source = std::io::Error::other(text);
-                let _ = plan.born.send(Err(RingError { attempted: "creating the executor of a core", source }));
+                let _ =
+                    plan.born.send(Err(RingError { attempted: "creating the executor of a core", source }));
             }
         }
     });
@@ -225,9 +224,8 @@ fn list(cpus: &[usize]) -> String {
 fn random_seeds() -> Result<[u64; 4], StartError> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes).map_err(|error| StartError::Random(error.to_string()))?;
-    let word = |index: usize| {
-        u64::from_le_bytes(bytes[index * 8..index * 8 + 8].try_into().expect("eight bytes"))
-    };
+    let word =
+        |index: usize| u64::from_le_bytes(bytes[index * 8..index * 8 + 8].try_into().expect("eight bytes"));
     Ok([word(0), word(1), word(2), word(3)])
 }
 

@@ -102,9 +102,9 @@ impl CoreState {
     }
 
     pub fn read_clock(&mut self) {
-        let unix_us = clock::unix_micros();
+        let unix_us = clock::UnixMicros::now().0;
         let unix = UnixMillis(unix_us / 1000);
-        self.now = Moment { unix, unix_us, monotonic_ns: clock::monotonic_ns() };
+        self.now = Moment { unix, unix_us, monotonic_ns: clock::Monotonic::now().0 };
         self.shard.set_clock(unix);
     }
 

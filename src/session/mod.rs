@@ -5,7 +5,7 @@ mod settings;
 mod shared;
 
 pub use core_state::{CoreState, Moment};
-pub use settings::{CommandPolicy, Settings};
+pub use settings::Settings;
 pub use shared::{PauseMode, Shared, ShutdownMode};
 
 use crate::client::{Client, ClientKey};

@@ -5,6 +5,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::config::choices::{PipelineOrdering, ProtectedAction};
 use crate::config::parameter::*;
+use crate::config::special::OutputClass;
 use crate::shard::ShardOptions;
 
 #[derive(Clone, Debug)]
@@ -24,8 +25,8 @@ pub struct Settings {
     pub hz: u32,
     pub timeout_s: u64,
     pub databases: usize,
-    pub debug_command: CommandPolicy,
-    pub module_command: CommandPolicy,
+    pub debug_command: ProtectedAction,
+    pub module_command: ProtectedAction,
     pub output_hard_limit: usize,
     pub output_soft_limit: usize,
     pub output_soft_seconds: u64,
@@ -39,39 +40,13 @@ pub struct Settings {
     pub loading: bool,
 }
 
-/// Who may run a command that an `enable-…-command` parameter guards.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum CommandPolicy {
-    Nobody,
-    Local,
-    Everybody,
-}
-
-impl CommandPolicy {
-    pub fn allows(self, is_local: bool) -> bool {
-        match self {
-            Self::Nobody => false,
-            Self::Local => is_local,
-            Self::Everybody => true,
-        }
-    }
-
-    fn new(action: ProtectedAction) -> Self {
-        match action {
-            ProtectedAction::No => Self::Nobody,
-            ProtectedAction::Local => Self::Local,
-            ProtectedAction::Yes => Self::Everybody,
-        }
-    }
-}
-
 impl Settings {
     pub fn new(config: &Config) -> Self {
         let slower_than_us = config.get(SLOWLOG_LOG_SLOWER_THAN);
         let threshold_ms = config.get(LATENCY_MONITOR_THRESHOLD);
         let slow_ns = u64::try_from(slower_than_us).map_or(u64::MAX, |us| us.saturating_mul(1000));
         let late_ns = if threshold_ms == 0 { u64::MAX } else { threshold_ms.saturating_mul(1_000_000) };
-        let normal = config.get(CLIENT_OUTPUT_BUFFER_LIMIT).normal();
+        let normal = config.get(CLIENT_OUTPUT_BUFFER_LIMIT)[OutputClass::Normal as usize];
         let limit = |bytes: u64| if bytes == 0 { usize::MAX } else { bytes as usize };
         let (hard, soft) = (limit(normal.hard_bytes), limit(normal.soft_bytes));
         Self {
@@ -87,11 +62,11 @@ impl Settings {
             hz: config.get(HZ),
             timeout_s: u64::from(config.get(TIMEOUT)),
             databases: config.get(DATABASES) as usize,
-            debug_command: CommandPolicy::new(config.get(ENABLE_DEBUG_COMMAND)),
-            module_command: CommandPolicy::Nobody,
+            debug_command: config.get(ENABLE_DEBUG_COMMAND),
+            module_command: ProtectedAction::Nobody,
             output_hard_limit: hard,
             output_soft_limit: soft,
-            output_soft_seconds: normal.soft_seconds,
+            output_soft_seconds: normal.soft_seconds.max(0) as u64,
             output_limit_least: hard.min(soft),
             spin_us: u64::from(config.get(SPIN_MICROSECONDS)),
             shard: ShardOptions {

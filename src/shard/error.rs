@@ -1,6 +1,5 @@
 //! Why a command was refused. The texts are part of the protocol: clients match on them.
 
-use crate::keyspace::WrongType;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -77,9 +76,3 @@ impl fmt::Display for CommandError {
 }
 
 impl std::error::Error for CommandError {}
-
-impl From<WrongType> for CommandError {
-    fn from(_: WrongType) -> Self {
-        Self::WrongType
-    }
-}

@@ -79,7 +79,7 @@ impl Shard {
             effects: Effects::default(),
             stats: ShardStats::default(),
             slab,
-            random: Random::new(seeds[0] ^ seeds[3].rotate_left(32)),
+            random: Random::from_seed(seeds[0] ^ seeds[3].rotate_left(32)),
             access_clock: 0,
             options: ShardOptions::default(),
             expire_db: 0,
