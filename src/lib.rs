@@ -11,3 +11,5 @@ pub mod types;
 pub mod config;
 
 pub mod base;
+
+pub mod server;
