@@ -260,6 +260,21 @@ pub fn plan_descriptors(maxclients: u32, shards: u32, limit: Limit) -> Descripto
     DescriptorPlan { needed, raise_to: (reachable > limit.soft).then_some(reachable), maxclients: clients }
 }
 
+impl DescriptorPlan {
+    /// What the log says when fewer clients than configured can be served.
+    pub fn warning(&self, maxclients: u32, limit: Limit) -> Option<String> {
+        (self.maxclients < maxclients).then(|| {
+            format!(
+                "maxclients {maxclients} needs {} open files, but only {} are allowed, \
+                 so maxclients is now {}. If you need more clients, increase 'ulimit -n'.",
+                self.needed,
+                limit.hard.max(limit.soft),
+                self.maxclients
+            )
+        })
+    }
+}
+
 fn huge_pages(facts: &SystemFacts) -> Finding {
     const SUBJECT: &str = "huge pages";
     match facts.huge_pages.as_deref() {
@@ -492,6 +507,10 @@ mod tests {
         );
         assert_eq!(plan(1024, 1024), DescriptorPlan { needed: 10_064, raise_to: None, maxclients: 960 });
         assert_eq!(plan(10, 10).maxclients, 0);
+        let few = Limit { soft: 1024, hard: 4096 };
+        let warning = plan(1024, 4096).warning(10_000, few).expect("fewer clients");
+        assert!(warning.contains("maxclients is now 4032"), "{warning}");
+        assert_eq!(plan(1024, 20_000).warning(10_000, few), None);
 
         let with = |soft, hard| finding("open files", |facts| facts.open_files = Some(Limit { soft, hard }));
         expect(with(1024, 4096), Severity::Warn, "ulimit -n 10064");
