@@ -96,7 +96,8 @@ const DEPTH_MAX: usize = 32;
 struct Loader<'a> {
     config: Config,
     files: &'a mut dyn Files,
-    /// The first `save` line replaces the default save points, the later ones add to it.
+    /// The first `save` line replaces the default save points, later ones add to it, an empty one
+    /// takes back all before it.
     save_seen: bool,
     depth: usize,
 }
@@ -162,7 +163,8 @@ impl Loader<'_> {
     fn with_earlier_save_points(&mut self, value: Value) -> Value {
         let first = !std::mem::replace(&mut self.save_seen, true);
         let Value::SavePoints(points) = value else { unreachable!("C2: save holds save points") };
-        let earlier: Vec<SavePoint> = if first { Vec::new() } else { self.config.get(SAVE).into() };
+        let alone = first || points.is_empty();
+        let earlier: Vec<SavePoint> = if alone { Vec::new() } else { self.config.get(SAVE).into() };
         Value::SavePoints([earlier, points].concat())
     }
 
@@ -321,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn save_lines_add_up_and_an_empty_one_adds_nothing() {
+    fn save_lines_add_up_and_an_empty_one_takes_back() {
         let seconds = |text| -> Vec<i64> {
             let config = load_text(text).expect("valid");
             config.get(SAVE).iter().map(|point| point.seconds).collect()
@@ -329,6 +331,7 @@ mod tests {
         assert_eq!(seconds(""), [3600, 300, 60]);
         assert_eq!(seconds("save 1 1\nsave 2 2 3 3"), [1, 2, 3]);
         assert_eq!(seconds("save \"\""), []);
+        assert_eq!(seconds("save 1 1\nsave \"\""), []);
         assert_eq!(seconds("save \"\"\nsave 9 9"), [9]);
     }
 

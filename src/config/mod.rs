@@ -81,6 +81,12 @@ impl Config {
         self.put(parameter::DIR.place(), Value::Text(Some(path.into())));
     }
 
+    /// As many clients as the limit of open files leaves room for, found out at the start.
+    pub fn lower_maxclients(&mut self, clients: u32) {
+        let lowered = u32::min(clients, self.get(parameter::MAXCLIENTS)).max(1);
+        self.put(parameter::MAXCLIENTS.place(), Value::Integer(lowered.into()));
+    }
+
     /// CONFIG GET: what matches any of the patterns, with the names to show, in the order of the table.
     ///
     /// A name without wildcards is shown as it was asked for. Hidden parameters answer only to that.

@@ -4,10 +4,15 @@
 //! cores are there. Stop: SIGTERM, SIGINT or SHUTDOWN; every core closes its clients and ends, then the
 //! files the server made (pid file, unix socket) are removed.
 
+pub mod cli;
 mod core_main;
 mod cron;
+pub mod os_files;
+pub mod placement;
+mod process;
 
 mod signals;
+pub mod system_check;
 
 use crate::base::clock;
 use crate::command_table::CommandTable;
@@ -19,15 +24,60 @@ use crate::dispatch::Message;
 use crate::net::{BindAddress, Doorbell, ListenError, ListenOptions, Listener, RingError};
 use crate::observability::{Level, Logger};
 use crate::session::Shared;
+use cli::{Request, Start};
 use core_main::CorePlan;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+/// The whole program behind its arguments.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match cli::read(arguments, &mut os_files::OsFiles) {
+        Request::Exit { text, code: 0 } => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Request::Exit { text, code } => {
+            eprint!("{text}");
+            ExitCode::from(code)
+        }
+        Request::CheckSystem(start) => {
+            let shards = start.config.get(SHARDS);
+            let (text, can_run) = system_check::report(&system_check::check(&system_check::gather(&start.config, shards)));
+            print!("{text}");
+            if can_run { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Request::Serve(start) => match serve(start) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("Pinion can't start: {error}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn serve(start: Start) -> Result<(), StartError> {
+    let Start { mut config, mut warnings } = start;
+    let allowed = placement::allowed_cpus().map_err(|error| StartError::Placement(error.to_string()))?;
+    let cpus = placement::plan(&allowed, &config).map_err(StartError::Placement)?;
+    warnings.extend(process::raise_descriptors(&mut config, cpus.len()).map_err(StartError::Descriptors)?);
+    process::daemonize(&config).map_err(StartError::Daemonize)?;
+    run(config, cpus, &warnings)
+}
+
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error("{0}")]
+    Placement(String),
+    #[error("{0}")]
+    Descriptors(String),
+    #[error("can't go to the background: {0}")]
+    Daemonize(std::io::Error),
     #[error("Can't open the log file: {0}")]
     Log(std::io::Error),
     #[error("Can't change to the directory '{directory}': {source}")]
@@ -48,7 +98,7 @@ pub enum StartError {
 ///
 /// # Errors
 /// Whatever keeps it from starting; nothing is left behind then.
-pub fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), StartError> {
+fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), StartError> {
     let log = open_log(&config)?;
     enter_directory(&mut config)?;
     let shards = cpus.len();

@@ -45,9 +45,7 @@ const COUNT: usize = {
 };
 
 /// All declarations; a parameter's place here is its place in a snapshot.
-pub static TABLE: [Declaration; COUNT] = FLAT;
-
-const FLAT: [Declaration; COUNT] = flatten();
+pub static TABLE: [Declaration; COUNT] = flatten();
 
 const fn flatten() -> [Declaration; COUNT] {
     let mut table = [SECTIONS[0].1[0]; COUNT];
@@ -67,7 +65,7 @@ const fn flatten() -> [Declaration; COUNT] {
 
 /// The place of a parameter by its full name, at compile time: a misspelt one does not build.
 pub(super) const fn place(name: &str) -> usize {
-    let table = &FLAT;
+    let table = &TABLE;
     let mut at = 0;
     while at < COUNT {
         if same(table[at].name.as_bytes(), name.as_bytes()) {

@@ -26,7 +26,7 @@ pub(super) const PARAMETERS: &[Declaration] = &[
         .bounds(0, 1_000_000)
         .implemented()
         .extremes(&["0", "50"]),
-    Declaration::bool("daemonize", "no", "Run in the background.").at_start(),
+    Declaration::bool("daemonize", "no", "Run in the background.").at_start().implemented(),
     Declaration::choice("supervised", SUPERVISED, "no", "Tell a supervisor when the server is ready.")
         .at_start(),
     Declaration::optional("pidfile", "Where to write the process id.").at_start().implemented(),
@@ -62,7 +62,9 @@ pub(super) const PARAMETERS: &[Declaration] = &[
         .bounds(1, 128)
         .at_start(),
     Declaration::bool("io-threads-do-reads", "no", "Whether those threads also read.").at_start(),
-    Declaration::optional("server_cpulist", "CPUs for the threads that serve clients.").at_start(),
+    Declaration::optional("server_cpulist", "CPUs that shards may run on, like 0-7:2.")
+        .at_start()
+        .implemented(),
     Declaration::optional("bio_cpulist", "CPUs for threads in the background.").at_start(),
     Declaration::optional("aof_rewrite_cpulist", "CPUs for rewriting the append-only file.").at_start(),
     Declaration::optional("bgsave_cpulist", "CPUs for writing snapshots.").at_start(),
