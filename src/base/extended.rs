@@ -208,6 +208,20 @@ mod tests {
         Some(String::from_utf8(out).expect("numbers are ASCII"))
     }
 
+    /// `SET k left`, `INCRBYFLOAT k right` and the reply of redis-server 7.0.15 on x86-64; `-` where a text is
+    /// no number, `nan` where the sum is none.
+    #[test]
+    fn sums_are_those_of_redis() {
+        for line in include_str!("extended_sums.txt").lines() {
+            let [left, right, expected] = line.split('|').collect::<Vec<_>>()[..] else {
+                panic!("not three fields: {line}");
+            };
+            let valid = |text: &str| Extended::parse(text.as_bytes()).is_some();
+            let invalid = if valid(left) && valid(right) { "nan" } else { "-" };
+            assert_eq!(sum(left, right).as_deref().unwrap_or(invalid), expected, "{left} + {right}");
+        }
+    }
+
     proptest! {
         /// Doubles are exact in extended precision, and few of their digits are cut off.
         #[test]

@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(argv.last(), Some(&b""[..]));
         assert_eq!(argv.from_index(1).len(), 2);
         assert!(argv.from_index(7).is_empty());
-        assert_eq!(argv.slice(0..2).iter().rev().next(), Some(&b"k"[..]));
+        assert_eq!(argv.slice(0..2).iter().next_back(), Some(&b"k"[..]));
         assert_eq!(ArgvBuf::from_iter(["SET", "k", ""]), owned);
     }
 }

@@ -1,0 +1,183 @@
+//! Cyclic redundancy checks: CRC16 (XMODEM) places keys in slots, CRC64 (Jones) ends RDB files and DUMP payloads.
+//!
+//! Both go eight bytes at a time: table `i` advances a byte past `i` zero bytes, so the eight lookups of a step
+//! do not wait for one another.
+
+/// The number of cluster slots.
+pub const SLOTS: u16 = 16_384;
+
+/// The slot of a key: of its hash tag, if it has one.
+#[inline]
+pub fn slot_of_key(key: &[u8]) -> u16 {
+    crc16(hash_tag(key)) & (SLOTS - 1)
+}
+
+/// What is hashed: the bytes between the first `{` and the first `}` after it, if there are any; else all.
+#[inline]
+pub fn hash_tag(key: &[u8]) -> &[u8] {
+    let Some(open) = memchr::memchr(b'{', key) else { return key };
+    let tail = &key[open + 1..];
+    match memchr::memchr(b'}', tail) {
+        None | Some(0) => key,
+        Some(close) => &tail[..close],
+    }
+}
+
+/// CRC16 as XMODEM: polynomial 0x1021, most significant bit first, starting from zero.
+#[inline]
+pub fn crc16(bytes: &[u8]) -> u16 {
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    let mut crc: u16 = 0;
+    for chunk in chunks {
+        let [high, low] = crc.to_be_bytes();
+        let at = |table: usize, byte: u8| CRC16[table][usize::from(byte)];
+        crc = at(7, chunk[0] ^ high)
+            ^ at(6, chunk[1] ^ low)
+            ^ at(5, chunk[2])
+            ^ at(4, chunk[3])
+            ^ at(3, chunk[4])
+            ^ at(2, chunk[5])
+            ^ at(1, chunk[6])
+            ^ at(0, chunk[7]);
+    }
+    for &byte in rest {
+        crc = crc << 8 ^ CRC16[0][usize::from((crc >> 8) as u8 ^ byte)];
+    }
+    crc
+}
+
+/// CRC64 of Jones: polynomial 0xad93d23594c935a9, least significant bit first, continuing from `crc`; begin with
+/// zero.
+pub fn crc64(mut crc: u64, bytes: &[u8]) -> u64 {
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    for chunk in chunks {
+        let mixed = (crc ^ u64::from_le_bytes(*chunk)).to_le_bytes();
+        crc = 0;
+        for (index, byte) in mixed.into_iter().enumerate() {
+            crc ^= CRC64[7 - index][usize::from(byte)];
+        }
+    }
+    for &byte in rest {
+        crc = crc >> 8 ^ CRC64[0][usize::from(crc as u8 ^ byte)];
+    }
+    crc
+}
+
+/// The CRC64 of two pieces one after the other, from each one's own and the length of the second.
+pub fn crc64_combine(first: u64, second: u64, second_len: u64) -> u64 {
+    // Zero bytes act on the state as a matrix over bits; its powers by squaring.
+    let mut matrix: [u64; 64] = std::array::from_fn(|bit| {
+        let state = 1_u64 << bit;
+        state >> 8 ^ CRC64[0][usize::from(state as u8)]
+    });
+    let apply = |matrix: &[u64; 64], state: u64| {
+        (0..64).filter(|bit| state >> bit & 1 == 1).fold(0, |sum, bit| sum ^ matrix[bit])
+    };
+    let (mut crc, mut len) = (first, second_len);
+    while len > 0 {
+        if len & 1 == 1 {
+            crc = apply(&matrix, crc);
+        }
+        matrix = matrix.map(|column| apply(&matrix, column));
+        len >>= 1;
+    }
+    crc ^ second
+}
+
+static CRC16: [[u16; 256]; 8] = {
+    let mut tables = [[0; 256]; 8];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = (byte as u16) << 8;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 };
+            bit += 1;
+        }
+        tables[0][byte] = crc;
+        byte += 1;
+    }
+    let mut table = 1;
+    while table < 8 {
+        byte = 0;
+        while byte < 256 {
+            let crc: u16 = tables[table - 1][byte];
+            tables[table][byte] = crc << 8 ^ tables[0][(crc >> 8) as usize];
+            byte += 1;
+        }
+        table += 1;
+    }
+    tables
+};
+
+static CRC64: [[u64; 256]; 8] = {
+    const POLYNOMIAL: u64 = 0xad93_d235_94c9_35a9_u64.reverse_bits();
+    let mut tables = [[0; 256]; 8];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u64;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ POLYNOMIAL };
+            bit += 1;
+        }
+        tables[0][byte] = crc;
+        byte += 1;
+    }
+    let mut table = 1;
+    while table < 8 {
+        byte = 0;
+        while byte < 256 {
+            let crc: u64 = tables[table - 1][byte];
+            tables[table][byte] = crc >> 8 ^ tables[0][(crc & 0xff) as usize];
+            byte += 1;
+        }
+        table += 1;
+    }
+    tables
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn check_values() {
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        assert_eq!(crc64(0, b"123456789"), 0xe9c6_d914_c4b8_d9ca);
+    }
+
+    /// Read from CLUSTER KEYSLOT of redis-server 7.0.15.
+    #[test]
+    fn slots() {
+        for (key, slot) in
+            [("", 0), ("foo", 12182), ("{foo}", 12182), ("x{foo}y{bar}", 12182), ("123456789", 12739)]
+        {
+            assert_eq!(slot_of_key(key.as_bytes()), slot, "{key}");
+        }
+        for (key, hashed) in
+            [("{}a{b}", "{}a{b}"), ("a{b", "a{b"), ("a}b{c}", "c"), ("{{a}}", "{a"), ("}{", "}{")]
+        {
+            assert_eq!(hash_tag(key.as_bytes()), hashed.as_bytes(), "{key}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn crc16_is_that_of_the_crate(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            prop_assert_eq!(crc16(&bytes), crc16::State::<crc16::XMODEM>::calculate(&bytes));
+        }
+
+        #[test]
+        fn crc64_may_be_cut_anywhere(
+            first in proptest::collection::vec(any::<u8>(), 0..100),
+            second in proptest::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let whole = crc64(0, &[&first[..], &second].concat());
+            prop_assert_eq!(crc64(crc64(0, &first), &second), whole);
+            let combined = crc64_combine(crc64(0, &first), crc64(0, &second), second.len() as u64);
+            prop_assert_eq!(combined, whole);
+        }
+    }
+}
