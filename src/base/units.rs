@@ -23,7 +23,7 @@ pub fn parse_bytes(text: &[u8]) -> Option<u64> {
 /// Shows a size as INFO's `*_human` fields do: `512B`, `1.50K`, `2.00G`.
 pub fn human_bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["K", "M", "G", "T", "P"];
-    if bytes < 1024 || bytes >= 1 << 60 {
+    if !(1 << 10..1 << 60).contains(&bytes) {
         return format!("{bytes}B");
     }
     let mut value = bytes as f64 / 1024.0;
