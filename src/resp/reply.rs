@@ -109,29 +109,29 @@ impl<'a> Reply<'a> {
 
     /// A short text that holds no line break: `QUEUED`, `PONG`, a type's name.
     #[inline]
-    pub fn simple(&mut self, text: &str) {
-        debug_assert!(!text.contains(['\r', '\n']), "W1: a simple string is a single line");
-        self.line(b'+', text.as_bytes());
+    pub fn simple(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
+        debug_assert!(!text.iter().any(is_line_break), "W1: a simple string is a single line");
+        self.line(b'+', text);
     }
 
     /// An error, `text` beginning with its code: `ERR syntax error`.
     #[cold]
     pub fn error(&mut self, text: impl AsRef<[u8]>) {
-        let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
         let mut text = text.as_ref();
         while let [first, rest @ ..] = text
-            && is_break(first)
+            && is_line_break(first)
         {
             text = rest;
         }
         while let [rest @ .., last] = text
-            && is_break(last)
+            && is_line_break(last)
         {
             text = rest;
         }
         self.errors += 1;
         self.out.push(b'-');
-        self.out.extend(text.iter().map(|byte| if is_break(byte) { b' ' } else { *byte }));
+        self.out.extend(text.iter().map(|byte| if is_line_break(byte) { b' ' } else { *byte }));
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -224,10 +224,10 @@ impl<'a> Reply<'a> {
     }
 
     /// An integer beyond 64 bits, as its decimal digits.
-    pub fn big_number(&mut self, digits: &str) {
+    pub fn big_number(&mut self, digits: impl AsRef<[u8]>) {
         match self.protocol {
-            Protocol::Resp2 => self.bulk(digits.as_bytes()),
-            Protocol::Resp3 => self.line(b'(', digits.as_bytes()),
+            Protocol::Resp2 => self.bulk(digits.as_ref()),
+            Protocol::Resp3 => self.line(b'(', digits.as_ref()),
         }
     }
 
@@ -347,6 +347,10 @@ impl<'a> Reply<'a> {
         self.out.extend_from_slice(text);
         self.out.extend_from_slice(b"\r\n");
     }
+}
+
+fn is_line_break(byte: &u8) -> bool {
+    matches!(byte, b'\r' | b'\n')
 }
 
 #[cfg(test)]
