@@ -64,7 +64,7 @@ fn parse_inline(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn parse_set_of_mixed_lengths(bencher: Bencher<'_, '_>) {
     let mut random = pinion::base::random::Random::from_seed(1);
-    let mut count = 0;
+    let mut count = 0_usize;
     let mut stream = Vec::new();
     while count < 4096 {
         let (key, value) = (vec![b'k'; 4 + random.index(30)], vec![b'v'; random.index(300)]);
@@ -111,7 +111,7 @@ fn write_integer(bencher: Bencher<'_, '_>, value: i64) {
 
 #[divan::bench]
 fn write_double(bencher: Bencher<'_, '_>) {
-    write_all(bencher, |reply| reply.double(black_box(3.14159)));
+    write_all(bencher, |reply| reply.double(black_box(3.15)));
 }
 
 #[divan::bench]

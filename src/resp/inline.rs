@@ -75,18 +75,25 @@ fn next_word(line: &[u8]) -> Option<usize> {
 
 /// Emits the word at the start of `line`; returns the bytes it took.
 fn copy_word(line: &[u8], mut emit: impl FnMut(u8)) -> Result<usize, UnbalancedQuotes> {
-    // Reading past the end gives NUL, which ends every state below: a C string in all but name (I2).
-    let peek = |index: usize| line.get(index).copied().unwrap_or(0);
     let mut at = 0;
     loop {
-        match peek(at) {
+        match line.get(at).copied().unwrap_or(0) {
             byte if ends_bare_word(byte) => return Ok(at),
-            b'"' => break at += 1,
+            b'"' => return copy_double_quoted(line, at + 1, emit),
             b'\'' => return copy_single_quoted(line, at + 1, emit),
             byte => emit(byte),
         }
         at += 1;
     }
+}
+
+fn copy_double_quoted(
+    line: &[u8],
+    mut at: usize,
+    mut emit: impl FnMut(u8),
+) -> Result<usize, UnbalancedQuotes> {
+    // Reading past the end gives NUL, which nothing contains: a C string in all but name (I2).
+    let peek = |index: usize| line.get(index).copied().unwrap_or(0);
     loop {
         match (peek(at), peek(at + 1)) {
             (b'\\', b'x') if hex_digit(peek(at + 2)).is_some() && hex_digit(peek(at + 3)).is_some() => {

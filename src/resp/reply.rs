@@ -32,7 +32,8 @@ pub struct Mark {
     errors: u32,
 }
 
-/// A container whose length is not known yet. It has to be handed back, or the reply is broken.
+/// A container whose length is not known yet. It has to be handed back, or the reply is broken; of nested ones
+/// the inner first.
 #[derive(Debug)]
 #[must_use = "the length has to be written: hand it to `Reply::finish`"]
 pub struct Deferred {
@@ -418,6 +419,14 @@ mod tests {
             });
             assert_eq!(got, format!(":7\r\n*{len}\r\n{}:8\r\n", ":1\r\n".repeat(len)));
         }
+        let nested = written(Protocol::Resp2, |reply| {
+            let outer = reply.deferred_array();
+            let inner = reply.deferred_array();
+            reply.finish(inner, 0);
+            reply.integer(5);
+            reply.finish(outer, 2);
+        });
+        assert_eq!(nested, "*2\r\n*0\r\n:5\r\n");
         let map = |reply: &mut Reply<'_>| {
             let map = reply.deferred_map();
             reply.bulk(b"k");
