@@ -16,7 +16,7 @@ pub mod route;
 
 pub use message::{Batch, Dealt, Message, ReturnTo};
 
-use crate::base::clock;
+use crate::base::{UnixMillis, clock};
 use crate::client::{Blocked, ClientKey, ReplyMode};
 use crate::command_table::{
     Args, Asker, ClientHandler, Command, Contribution, Flag, Handler, HopWork, Merge, Plan, ShardHandler,
@@ -25,7 +25,7 @@ use crate::command_table::{
 use crate::mesh::Links;
 use crate::resp::{Argv, ArgvBuf, Reply};
 use crate::session::{CoreState, PauseMode, Session};
-use crate::shard::CommandError;
+use crate::shard::{CommandError, Shard};
 use admission::Situation;
 use gather::{Gather, Gathers, Parts};
 use message::{Order, Ticket};
@@ -43,6 +43,8 @@ pub struct Dispatch {
     /// By core: the commands collected for it in this turn.
     outgoing: Vec<Option<Box<Batch>>>,
     spare: Vec<Box<Batch>>,
+    /// By core: batches sent and not yet returned.
+    in_flight: Vec<u32>,
     gathers: Gathers,
     /// Sockets dealt to this core.
     pub dealt: Vec<Dealt>,
@@ -65,6 +67,7 @@ impl Dispatch {
             links,
             outgoing: (0..cores).map(|_| None).collect(),
             spare: Vec::new(),
+            in_flight: vec![0; cores],
             gathers: Gathers::default(),
             dealt: Vec::new(),
             scratch: Vec::new(),
@@ -194,6 +197,7 @@ impl Dispatch {
         batch.push(order, arguments);
         if batch.size() >= BATCH_BYTES_MAX || batch.len() >= BATCH_ITEMS_MAX {
             let batch = self.outgoing[core].take().expect("just filled");
+            self.in_flight[core] += 1;
             self.links.send(core, Message::Work(batch));
         }
     }
@@ -486,27 +490,13 @@ impl Dispatch {
     fn message(&mut self, core: &mut CoreState, from: usize, message: Message) {
         match message {
             Message::Work(mut batch) => {
-                run_batch(core, &mut batch);
+                core.counters.commands_for_others += batch.len() as u64;
+                core.tick_ns = run_batch(&mut core.shard, core.now.unix, &mut batch);
                 self.links.send(from, Message::Done(batch));
             }
-            Message::Done(mut batch) => {
-                for index in 0..batch.len() {
-                    let item = *batch.item(index);
-                    match item.ticket {
-                        Ticket::Slot(slot) => {
-                            account::returned(core, &item, slot, batch.argv(index), batch.reply(index));
-                        }
-                        Ticket::Part { gather, part } => {
-                            if let Some(gather) = self.gathers.reply(gather, part, batch.reply(index)) {
-                                self.conclude(core, gather);
-                            }
-                        }
-                    }
-                }
-                batch.clear();
-                if self.spare.len() < SPARE_MAX {
-                    self.spare.push(batch);
-                }
+            Message::Done(batch) => {
+                self.in_flight[from] -= 1;
+                self.returned(core, batch);
             }
             Message::Call { run, back } => {
                 let contribution = run(core);
@@ -520,6 +510,45 @@ impl Dispatch {
                 }
             }
             Message::Connection(dealt) => self.dealt.push(dealt),
+        }
+    }
+
+    /// Takes in the replies of a batch.
+    fn returned(&mut self, core: &mut CoreState, mut batch: Box<Batch>) {
+        for index in 0..batch.len() {
+            let item = *batch.item(index);
+            match item.ticket {
+                Ticket::Slot(slot) => {
+                    account::returned(core, &item, slot, batch.argv(index), batch.reply(index));
+                }
+                Ticket::Part { gather, part } => {
+                    if let Some(gather) = self.gathers.reply(gather, part, batch.reply(index)) {
+                        self.conclude(core, gather);
+                    }
+                }
+            }
+        }
+        batch.clear();
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(batch);
+        }
+    }
+
+    /// Does the work collected for other cores here, as far as their shards can be borrowed: those cores
+    /// are in the kernel, and a message would have to wait for them. A shard that still has a batch of ours
+    /// is left alone: what a client sends to one shard must run in order.
+    pub fn run_borrowed(&mut self, core: &mut CoreState) {
+        for other in 0..self.outgoing.len() {
+            if self.outgoing[other].is_none() || self.in_flight[other] > 0 {
+                continue;
+            }
+            let Some(mut shard) = core.shard.borrow(other) else { continue };
+            let mut batch = self.outgoing[other].take().expect("looked at above");
+            core.counters.commands_borrowed += batch.len() as u64;
+            let ended = run_batch(&mut shard, core.now.unix, &mut batch);
+            drop(shard);
+            core.tick_ns = ended;
+            self.returned(core, batch);
         }
     }
 
@@ -543,6 +572,7 @@ impl Dispatch {
     pub fn flush(&mut self, wake: impl FnMut(usize)) {
         for core in 0..self.outgoing.len() {
             if let Some(batch) = self.outgoing[core].take() {
+                self.in_flight[core] += 1;
                 self.links.send(core, Message::Work(batch));
             }
         }
@@ -589,29 +619,29 @@ fn run_here(core: &mut CoreState, key: ClientKey, command: &Command, run: ShardH
     core.unsent.push(key);
 }
 
-/// Runs the commands of another core's clients, with their buckets fetched ahead.
-fn run_batch(core: &mut CoreState, batch: &mut Batch) {
-    const AHEAD: usize = 8;
-    core.tick_ns = clock::Monotonic::now().0;
-    core.counters.commands_for_others += batch.len() as u64;
-    let keys = batch.len();
-    for first in (0..keys).step_by(AHEAD) {
-        let _ = first;
+/// Runs commands of another core's clients on a shard; returns when the last one ended.
+fn run_batch(shard: &mut Shard, now: UnixMillis, batch: &mut Batch) -> u64 {
+    let mut tick = clock::Monotonic::now().0;
+    for index in 0..batch.len() {
+        if let Some(key) = batch.argv(index).get(1) {
+            shard.prefetch(batch.item(index).db as usize, key);
+        }
     }
     batch.run_all(|item, argv, replies| {
         let start = replies.len();
         let mut reply = Reply::new(replies, item.protocol);
-        let mut context = core.shard.context(item.db as usize, core.now.unix, item.no_touch);
+        let mut context = shard.context(item.db as usize, now, item.no_touch);
         let names = usize::from(item.command.names);
         if let Err(error) = (item.run)(&mut context, Args::new(argv, names), &mut reply) {
             replies.truncate(start);
             Reply::new(replies, item.protocol).error(error.text().as_ref());
         }
-        let now = clock::Monotonic::now().0;
-        let nanoseconds = now - core.tick_ns;
-        core.tick_ns = now;
+        let ended = clock::Monotonic::now().0;
+        let nanoseconds = ended - tick;
+        tick = ended;
         (nanoseconds, replies.get(start) == Some(&b'-'))
     });
+    tick
 }
 
 /// CLIENT PAUSE: the client waits if the pause is about this command.

@@ -17,6 +17,8 @@ pub struct Counters {
     pub turns: u64,
     /// Commands this core ran for clients of other cores.
     pub commands_for_others: u64,
+    /// Commands of its clients that this core ran on a shard borrowed from another core.
+    pub commands_borrowed: u64,
     /// Times the loop slept.
     pub sleeps: u64,
 }

@@ -5,14 +5,16 @@
 //! to the mesh; enter the kernel, waiting only if there is nothing left to do.
 
 use super::cron::Cron;
+use super::pace::Pace;
 use crate::client::{Client, ClientKey};
 use crate::connection::{self, AcceptPolicy, Connections};
 use crate::dispatch::{Dealt, Dispatch, Message};
-use crate::mesh::Links;
+use crate::mesh::{Links, Owned};
 use crate::net::{
     Doorbell, Event, FilesInFlight, Listener, Parking, Ring, RingError, RingOptions, StreamAddress, Wait,
 };
 use crate::session::{CoreState, Shared};
+use crate::shard::Shard;
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -27,6 +29,7 @@ pub struct CorePlan {
     pub index: usize,
     pub shared: Arc<Shared>,
     pub links: Links<Message>,
+    pub shard: Owned<Shard>,
     pub listeners: Vec<Listener>,
     pub table: &'static crate::command_table::CommandTable,
     pub seeds: [u64; 4],
@@ -43,6 +46,7 @@ struct Core {
     connections: Connections,
     doorbells: Vec<Doorbell>,
     cron: Cron,
+    pace: Pace,
 }
 
 /// Runs until shutdown.
@@ -57,7 +61,7 @@ pub async fn run(plan: CorePlan) {
     let _ = plan.born.send(Ok((plan.index, ring.doorbell())));
     // The other cores are started meanwhile; nobody is served before all are there.
     let Ok(doorbells) = plan.doorbells.recv() else { return };
-    let state = CoreState::new(plan.index, plan.shared, plan.table, plan.seeds);
+    let state = CoreState::new(plan.index, plan.shared, plan.table, plan.shard, plan.seeds);
     let mut core = Core {
         ring,
         cron: Cron::new(&state),
@@ -65,6 +69,7 @@ pub async fn run(plan: CorePlan) {
         dispatch: Dispatch::new(plan.links),
         connections: Connections::default(),
         doorbells,
+        pace: Pace::default(),
     };
     for listener in plan.listeners {
         core.ring.listen(listener);
@@ -85,25 +90,29 @@ impl Core {
                 Wait::No
             } else {
                 self.state.counters.sleeps += 1;
-                Wait::Until(self.cron.due_in(&self.state))
+                self.pace.wait(self.cron.due_in(&self.state))
             };
+            self.state.shard.lend();
             if let Err(error) = parking.wait(&mut self.ring, wait, &files).await {
                 self.state.shared.log.warning(format!("Core {}: {error}", self.state.index));
             }
+            self.state.shard.take_back();
             self.dispatch.unpark();
         }
     }
 
     /// One turn; whether there is more to do at once.
     fn turn(&mut self) -> bool {
-        let Self { ring, state, dispatch, connections, cron, .. } = self;
+        let Self { ring, state, dispatch, connections, cron, pace, .. } = self;
         state.read_clock();
         state.tick_ns = state.now.monotonic_ns;
         state.refresh_shared();
         state.counters.turns += 1;
+        pace.turn(state.now.monotonic_ns);
         while let Some(event) = ring.next_event() {
             match event {
                 Event::Received { stream, data } => {
+                    pace.heard_from(stream.index());
                     connections.received(state, dispatch, ring, stream, &data);
                     ring.recycle(data);
                 }
@@ -123,9 +132,15 @@ impl Core {
         while let Some(dealt) = dispatch.dealt.pop() {
             admit(state, ring, connections, dealt);
         }
-        let resumed = std::mem::take(&mut state.resumed);
-        for key in resumed {
-            connections.resume(state, dispatch, ring, key);
+        // Replies of shards that could be borrowed let stalled clients go on, perhaps to other shards.
+        loop {
+            for key in std::mem::take(&mut state.resumed) {
+                connections.resume(state, dispatch, ring, key);
+            }
+            dispatch.run_borrowed(state);
+            if state.resumed.is_empty() {
+                break;
+            }
         }
         let more = cron.run(state);
         if !state.monitor_feed.is_empty() {

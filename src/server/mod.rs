@@ -9,6 +9,7 @@ mod core_main;
 mod cron;
 pub mod os_files;
 pub mod placement;
+mod pace;
 mod process;
 
 mod signals;
@@ -24,6 +25,7 @@ use crate::dispatch::Message;
 use crate::net::{BindAddress, Doorbell, ListenError, ListenOptions, Listener, RingError};
 use crate::observability::{Level, Logger};
 use crate::session::Shared;
+use crate::shard::Shard;
 use cli::{Request, Start};
 use core_main::CorePlan;
 use std::ffi::OsString;
@@ -125,13 +127,16 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
     let (born, births) = mpsc::channel();
     let mut threads: Vec<JoinHandle<()>> = Vec::new();
     let mut starts: Vec<mpsc::Sender<Vec<Doorbell>>> = Vec::new();
-    for (index, links) in crate::mesh::mesh::<Message>(shards).into_iter().enumerate() {
+    let links = crate::mesh::mesh::<Message>(shards);
+    let places = crate::mesh::lending::<Shard>(shards);
+    for (index, (links, shard)) in links.into_iter().zip(places).enumerate() {
         let (start, doorbells) = mpsc::channel();
         starts.push(start);
         let plan = CorePlan {
             index,
             shared: shared.clone(),
             links,
+            shard,
             // One core accepts and deals: that is the only way to an even spread.
             listeners: if index == 0 { listeners.take().unwrap_or_default() } else { Vec::new() },
             table,

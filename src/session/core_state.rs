@@ -7,6 +7,7 @@ use crate::client::{Client, ClientKey, Clients, Closing};
 use crate::command_table::CommandTable;
 use crate::config::Config;
 use crate::observability::{CommandStats, Counters, LatencyMonitor, Slowlog};
+use crate::mesh::Owned;
 use crate::shard::Shard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +15,8 @@ use std::sync::atomic::Ordering;
 pub struct CoreState {
     pub index: usize,
     pub cores: usize,
-    pub shard: Shard,
+    /// This core's own; lent while the core is in the kernel.
+    pub shard: Owned<Shard>,
     pub clients: Clients,
     pub table: &'static CommandTable,
     pub config: Arc<Config>,
@@ -51,13 +53,20 @@ pub struct Moment {
 }
 
 impl CoreState {
-    pub fn new(index: usize, shared: Arc<Shared>, table: &'static CommandTable, seeds: [u64; 4]) -> Self {
+    pub fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        table: &'static CommandTable,
+        mut shard: Owned<Shard>,
+        seeds: [u64; 4],
+    ) -> Self {
         let config = shared.config();
         let settings = Settings::new(&config);
+        shard.install(Shard::new(settings.databases, seeds));
         let mut core = Self {
             index,
             cores: shared.cpus.len(),
-            shard: Shard::new(settings.databases, seeds),
+            shard,
             clients: Clients::default(),
             table,
             config,

@@ -70,6 +70,10 @@ pub struct ShardStats {
     pub expired_stale_millis: u64,
 }
 
+// SAFETY: what is not `Send` in a shard are the `Rc`s of its slab, and they are all inside the shard: its
+// databases hold them and hand none out. So they move from core to core together, one core at a time.
+unsafe impl Send for Shard {}
+
 impl Shard {
     /// `seeds` must not be known to clients.
     pub fn new(databases: usize, seeds: [u64; 4]) -> Self {
