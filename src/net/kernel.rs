@@ -26,9 +26,6 @@ pub enum Wait {
     Until(Duration),
     /// Until something happens.
     Forever,
-    /// For several things at once: until there are `count`, or, once `within` has passed, until there is
-    /// one; at most `limit`. One entry into the kernel and one wake-up then serve many connections.
-    Gather { count: u32, within: Duration, limit: Duration },
 }
 
 const ENTER_GETEVENTS: u32 = 1 << 0;
@@ -171,10 +168,6 @@ impl Kernel {
             }
             Wait::Until(limit) => self.enter(1, Some(limit)),
             Wait::Forever => self.enter(1, None),
-            Wait::Gather { count, within, limit } => {
-                self.enter(count, Some(within))?;
-                if self.has_completions() { Ok(()) } else { self.enter(1, Some(limit)) }
-            }
         }
     }
 

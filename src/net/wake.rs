@@ -152,7 +152,7 @@ impl Parking {
         let file = self.eventfd.as_ref().expect("`unmute` comes first");
         let read = self.read.get_or_insert_with(|| read_counter(Rc::clone(file)));
         let mut timer = match wait {
-            Wait::Until(limit) | Wait::Gather { limit, .. } => Some(Timer::new(limit)),
+            Wait::Until(limit) => Some(Timer::new(limit)),
             Wait::Forever => None,
             Wait::No => Some(Timer::new(Duration::ZERO)),
         };

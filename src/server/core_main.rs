@@ -5,7 +5,6 @@
 //! to the mesh; enter the kernel, waiting only if there is nothing left to do.
 
 use super::cron::Cron;
-use super::pace::Pace;
 use crate::client::{Client, ClientKey};
 use crate::connection::{self, AcceptPolicy, Connections};
 use crate::dispatch::{Dealt, Dispatch, Message};
@@ -46,7 +45,6 @@ struct Core {
     connections: Connections,
     doorbells: Vec<Doorbell>,
     cron: Cron,
-    pace: Pace,
 }
 
 /// Runs until shutdown.
@@ -69,7 +67,6 @@ pub async fn run(plan: CorePlan) {
         dispatch: Dispatch::new(plan.links),
         connections: Connections::default(),
         doorbells,
-        pace: Pace::default(),
     };
     for listener in plan.listeners {
         core.ring.listen(listener);
@@ -90,7 +87,7 @@ impl Core {
                 Wait::No
             } else {
                 self.state.counters.sleeps += 1;
-                self.pace.wait(self.cron.due_in(&self.state))
+                Wait::Until(self.cron.due_in(&self.state))
             };
             self.state.shard.lend();
             if let Err(error) = parking.wait(&mut self.ring, wait, &files).await {
@@ -103,16 +100,14 @@ impl Core {
 
     /// One turn; whether there is more to do at once.
     fn turn(&mut self) -> bool {
-        let Self { ring, state, dispatch, connections, cron, pace, .. } = self;
+        let Self { ring, state, dispatch, connections, cron, .. } = self;
         state.read_clock();
         state.tick_ns = state.now.monotonic_ns;
         state.refresh_shared();
         state.counters.turns += 1;
-        pace.turn(state.now.monotonic_ns);
         while let Some(event) = ring.next_event() {
             match event {
                 Event::Received { stream, data } => {
-                    pace.heard_from(stream.index());
                     connections.received(state, dispatch, ring, stream, &data);
                     ring.recycle(data);
                 }

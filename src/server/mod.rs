@@ -9,7 +9,6 @@ mod core_main;
 mod cron;
 pub mod os_files;
 pub mod placement;
-mod pace;
 mod process;
 
 mod signals;
