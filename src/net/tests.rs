@@ -171,6 +171,93 @@ fn n5_a_slow_reader_gets_every_byte_of_a_partial_send() {
 }
 
 #[test]
+fn a_quiet_send_is_told_without_ending_a_wait() {
+    const ROUNDS: u64 = 100;
+    let mut server = Server::new(RingOptions::default());
+    assert!(server.ring.quiet_sends, "this kernel completes what a quiet send leaves");
+    let (mut client, stream) = server.pair();
+    let asking = thread::spawn(move || {
+        for _ in 0..ROUNDS {
+            client.write_all(b"question").expect("a server that reads");
+            let mut answer = [0; 6];
+            client.read_exact(&mut answer).expect("a server that answers");
+            assert_eq!(&answer, b"answer");
+        }
+    });
+    let before = server.ring.counters().enters;
+    let (mut asked, mut told, mut ended) = (0, 0, false);
+    while !ended || told < ROUNDS {
+        match server.next_event() {
+            Event::Received { .. } => asked += 1,
+            Event::Sent { .. } => told += 1,
+            Event::EndOfStream { .. } => ended = true,
+            other => panic!("{other:?} has no place here"),
+        }
+        // The end of the sweep: the next turn's answer, if there was a question.
+        if !server.ring.has_events() && asked > told && !server.ring.is_sending(stream) {
+            server.ring.send_quietly(stream, b"answer".to_vec());
+        }
+    }
+    assert_eq!((asked, told), (ROUNDS, ROUNDS));
+    let entered = server.ring.counters().enters - before;
+    assert!(entered <= ROUNDS + 5, "one enter per question, not {entered}");
+    asking.join().expect("a content client");
+}
+
+#[test]
+fn n5_a_quiet_send_that_does_not_fit_goes_on_aloud() {
+    let mut server = Server::new(RingOptions::default());
+    let (mut client, stream) = server.pair();
+    shrink_send_buffer(server.ring.socket(stream).expect("attached"));
+    // The peer reads nothing until the kernel takes nothing at all any more: parts first, then EAGAIN.
+    let mut sent = Vec::new();
+    let mut rounds = 0;
+    loop {
+        let piece = pattern(rounds, 50_000);
+        sent.extend_from_slice(&piece);
+        server.ring.send_quietly(stream, piece);
+        server.ring.submit_and_wait(Wait::No).expect("a ring that works");
+        rounds += 1;
+        match server.ring.next_event() {
+            Some(Event::Sent { .. }) => {}
+            None => break,
+            other => panic!("{other:?} has no place here"),
+        }
+        assert!(rounds < 10_000, "a socket's buffer ends");
+    }
+    assert!(server.ring.is_sending(stream));
+    let len = sent.len();
+    let reader = thread::spawn(move || {
+        let mut all = vec![0; len];
+        client.read_exact(&mut all).expect("a server that sends");
+        (client, all)
+    });
+    assert!(matches!(server.next_event(), Event::Sent { .. }));
+    let (client, all) = reader.join().expect("a content reader");
+    assert!(all == sent);
+    // A quiet send to a peer that is gone fails aloud.
+    socket::reset_on_close(client.as_fd()).expect("a socket option");
+    drop(client);
+    assert!(matches!(server.next_event(), Event::Failed { .. }));
+    server.ring.send_quietly(stream, b"lost".to_vec());
+    assert!(matches!(server.next_event(), Event::SendFailed { .. }));
+    server.ring.close(stream);
+    server.expect_closed(stream);
+}
+
+#[test]
+fn n4_a_stream_is_closed_over_a_quiet_send() {
+    let mut server = Server::new(RingOptions::default());
+    let (mut client, stream) = server.pair();
+    server.ring.send_quietly(stream, b"good bye".to_vec());
+    server.ring.close(stream);
+    server.expect_closed(stream);
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).expect("a server that sends");
+    assert_eq!(answer, b"good bye");
+}
+
+#[test]
 fn parts_leave_in_order_however_many_there_are() {
     let mut server = Server::new(RingOptions::default());
     let (mut client, stream) = server.pair();
