@@ -14,6 +14,9 @@
 //!   }
 //! ```
 //!
+//! Sockets must be blocking: io_uring waits on them itself, and answers EAGAIN on others. The limit of open
+//! files is noted by the kernel when a listener is armed, so it is raised before `listen`.
+//!
 //! Invariants: who owns memory and descriptors while the kernel has them
 //!   N1  A buffer given to `send` belongs to the ring from the call to the event that gives it back (or to
 //!       `Closed`). It is neither moved, written nor freed in between, not even when the stream is
@@ -25,6 +28,8 @@
 //!   N5  Bytes are told in the order of the stream and none is lost: not when buffers run out, not
 //!       when receiving is paused, not when the kernel ends a multishot by itself.
 //!   N6  A `Received` owns its buffer; see `buffers.rs` (B1 to B4).
+//!   N7  `Sent` of a quiet send is told in the next sweep that begins after the `submit_and_wait` that
+//!       submitted it, whatever ended that wait, and does not end a wait itself.
 
 use std::fmt;
 use std::io;
