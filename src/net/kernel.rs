@@ -9,10 +9,11 @@
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, squeue};
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use super::RingError;
 use super::buffers::{BufferPool, GROUP};
@@ -152,6 +153,33 @@ impl Kernel {
 
     pub(super) fn has_completions(&mut self) -> bool {
         !self.uring.completion().is_empty()
+    }
+
+    pub(super) fn is_all_submitted(&mut self) -> bool {
+        self.uring.submission().is_empty()
+    }
+
+    /// Whether completions wait outside the queue until there is room.
+    pub(super) fn has_overflowed(&mut self) -> bool {
+        self.uring.submission().cq_overflow()
+    }
+
+    /// Tries what quiet sends rely on: a send with DONTWAIT, WAITALL and CQE_SKIP_SUCCESS that can only
+    /// be done in part must post a completion that tells the part. To be called on an idle instance.
+    pub(super) fn completes_what_a_quiet_send_leaves(&mut self) -> bool {
+        const BYTES: u32 = 1 << 20;
+        let Ok((near, _far)) = UnixStream::pair() else { return false };
+        let excess = vec![0u8; BYTES as usize];
+        let entry = opcode::Send::new(types::Fd(near.as_raw_fd()), excess.as_ptr(), BYTES)
+            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL | libc::MSG_DONTWAIT)
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS);
+        // SAFETY: DONTWAIT, the send is over when `enter` returns; buffer and socket live longer.
+        unsafe { self.push(&entry) };
+        if self.enter_now().is_err() {
+            return false;
+        }
+        self.pop().is_some_and(|completion| (1..BYTES as i32).contains(&completion.result()))
     }
 
     /// Submits what was pushed and waits as told. A signal and an expired wait are no errors.

@@ -62,12 +62,19 @@ pub struct Ring {
     /// Keeps the targets' descriptors until the messages are submitted.
     pub(super) bells_rung: Vec<Doorbell>,
     pub(super) counters: RingCounters,
+    /// Whether the kernel completes what a quiet send could not do at once (`stream.rs`).
+    pub(super) quiet_sends: bool,
+    pub(super) quiet_attempts: u32,
+    /// Quiet sends of this turn.
+    pub(super) quiet_queued: Vec<(Id, u32)>,
+    /// Quiet sends that were submitted and whose completions, if any, are in the queue.
+    pub(super) quiet_submitted: Vec<(Id, u32)>,
 }
 
 impl Ring {
     /// A ring for the calling thread.
     pub fn new(options: RingOptions) -> Result<Ring, RingError> {
-        let kernel = Kernel::new(options.entries)?;
+        let mut kernel = Kernel::new(options.entries)?;
         let buffers = BufferPool::new(options.recv_buffer_count, options.recv_buffer_size)
             .map_err(|source| RingError::new("mmap of the receive buffers", source))?;
         // SAFETY: `drop` unmaps the pool only when all receives are over, else it leaks it.
@@ -75,6 +82,7 @@ impl Ring {
         // SAFETY: the descriptor is open: `kernel` lives.
         let descriptor = unsafe { BorrowedFd::borrow_raw(kernel.descriptor()) };
         let doorbell = Doorbell::new(descriptor).map_err(|source| RingError::new("eventfd", source))?;
+        let quiet_sends = kernel.completes_what_a_quiet_send_leaves();
         let mut ring = Ring {
             kernel,
             buffers,
@@ -85,6 +93,10 @@ impl Ring {
             doorbell,
             bells_rung: Vec::new(),
             counters: RingCounters::default(),
+            quiet_sends,
+            quiet_attempts: 0,
+            quiet_queued: Vec::new(),
+            quiet_submitted: Vec::new(),
         };
         ring.arm_doorbell();
         Ok(ring)
@@ -95,7 +107,7 @@ impl Ring {
     pub fn submit_and_wait(&mut self, wait: Wait) -> io::Result<()> {
         let wait = self.prepare(wait);
         let result = self.kernel.submit_and_wait(wait);
-        self.bells_rung.clear();
+        self.note_submitted();
         result
     }
 
@@ -103,8 +115,15 @@ impl Ring {
     pub(super) fn submit_and_look(&mut self) -> io::Result<()> {
         self.prepare(Wait::No);
         let result = self.kernel.enter_now();
-        self.bells_rung.clear();
+        self.note_submitted();
         result
+    }
+
+    fn note_submitted(&mut self) {
+        if self.kernel.is_all_submitted() {
+            self.bells_rung.clear();
+            self.quiet_submitted.append(&mut self.quiet_queued);
+        }
     }
 
     fn prepare(&mut self, wait: Wait) -> Wait {
@@ -117,7 +136,7 @@ impl Ring {
 
     /// Whether `next_event` may have something.
     pub fn has_events(&mut self) -> bool {
-        !self.pending.is_empty() || self.kernel.has_completions()
+        !self.pending.is_empty() || !self.quiet_submitted.is_empty() || self.kernel.has_completions()
     }
 
     /// The next thing that has happened. None ends the turn's sweep.
@@ -127,7 +146,7 @@ impl Ring {
             if let Some(event) = self.pending.pop_front() {
                 return Some(event);
             }
-            let completion = self.kernel.pop()?;
+            let Some(completion) = self.kernel.pop() else { return self.quiet_sent() };
             self.counters.completions += 1;
             let (kind, id) = operation::decode(completion.user_data());
             let event = match kind {

@@ -10,6 +10,12 @@
 //! ```
 //! Sending is one operation at a time; what the kernel took in part is submitted again from where it
 //! stopped, and only the whole is told.
+//!
+//! A quiet send leaves no completion when it succeeds at once, which a small one practically always does:
+//! it is submitted with DONTWAIT, WAITALL and CQE_SKIP_SUCCESS, so it is over when `enter` returns, and
+//! anything but complete success (a part, EAGAIN, an error) posts a completion. When the sweep after that
+//! `enter` has found none, the send has succeeded. This saves more than the completion: an ordinary
+//! send's completion ends the wait of the very call that submits it, and each turn enters twice.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -29,6 +35,9 @@ const PIECES_MAX: usize = 1024;
 /// The kernel cuts longer sends to a page boundary below 2 GiB.
 /// Tests take less, so that they see a send go on.
 const SEND_BYTES_MAX: usize = if cfg!(test) { 100_000 } else { 0x7fff_f000 };
+
+/// Longer sends do not fit into a socket's buffer often enough to be tried quietly.
+const QUIET_BYTES_MAX: usize = 128 * 1024;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Receiving {
@@ -66,12 +75,8 @@ pub(super) struct Stream {
     paused: bool,
     closing: bool,
     shutdown_after_send: bool,
-}
-
-impl Stream {
-    fn is_in_flight(&self) -> bool {
-        matches!(self.receiving, Receiving::Armed | Receiving::Cancelling) || self.sending.is_some()
-    }
+    /// The number of the quiet attempt that `sending` is; None when its completion is certain to come.
+    quiet: Option<u32>,
 }
 
 impl Ring {
@@ -86,6 +91,7 @@ impl Ring {
             paused: false,
             closing: false,
             shutdown_after_send: false,
+            quiet: None,
         });
         self.arm_receive(id);
         StreamId(id)
@@ -139,7 +145,17 @@ impl Ring {
             self.pending.push_back(Event::Sent { stream, buffer });
             return;
         }
-        self.start_send(stream, Outgoing::Plain { buffer, sent: 0 });
+        self.start_send(stream, Outgoing::Plain { buffer, sent: 0 }, false);
+    }
+
+    /// As `send`, at lower cost, for what ends a turn: `Event::Sent` is no reason for the next
+    /// `submit_and_wait` to return, it is told at the end of the sweep in which something else is. Use
+    /// `send` when more is waiting to be sent behind this buffer already.
+    pub fn send_quietly(&mut self, stream: StreamId, buffer: Vec<u8>) {
+        if buffer.is_empty() || buffer.len() > QUIET_BYTES_MAX || !self.quiet_sends {
+            return self.send(stream, buffer);
+        }
+        self.start_send(stream, Outgoing::Plain { buffer, sent: 0 }, true);
     }
 
     /// Sends all of `parts` in order, without copying them together; `Event::SentVectored` gives
@@ -150,7 +166,7 @@ impl Ring {
             self.pending.push_back(Event::SentVectored { stream, parts: outgoing.into_parts() });
             return;
         }
-        self.start_send(stream, Outgoing::Vectored(outgoing));
+        self.start_send(stream, Outgoing::Vectored(outgoing), false);
     }
 
     /// Whether a send is in flight.
@@ -271,11 +287,16 @@ impl Ring {
         })
     }
 
-    fn start_send(&mut self, stream: StreamId, outgoing: Outgoing) {
+    fn start_send(&mut self, stream: StreamId, outgoing: Outgoing, quiet: bool) {
         let found = self.streams.find(stream.0).expect("only an attached stream is sent to");
         assert!(!found.closing, "a closing stream is not sent to");
         assert!(found.sending.is_none(), "one send at a time per stream");
         found.sending = Some(outgoing);
+        if quiet {
+            self.quiet_attempts = self.quiet_attempts.wrapping_add(1);
+            found.quiet = Some(self.quiet_attempts);
+            self.quiet_queued.push((stream.0, self.quiet_attempts));
+        }
         self.submit_send(stream.0);
     }
 
@@ -283,7 +304,7 @@ impl Ring {
         let stream = self.streams.find(id).expect("only a present stream sends");
         let fd = types::Fd(stream.socket.as_raw_fd());
         let outgoing = stream.sending.as_mut().expect("a send was started");
-        let entry = outgoing.entry(fd).user_data(operation::encode(Kind::Send, id));
+        let entry = outgoing.entry(fd, stream.quiet.is_some()).user_data(operation::encode(Kind::Send, id));
         // SAFETY: N1, the memory is owned by `sending` and left alone until the completion; N3.
         unsafe { self.kernel.push(&entry) };
     }
@@ -294,6 +315,7 @@ impl Ring {
         debug_assert!(found.is_some(), "N2: a stream outlives its operations");
         let found = found?;
         let outgoing = found.sending.as_mut().expect("a completion of a send that was started");
+        found.quiet = None; // it was not quiet: from here on its completion is certain
         if found.closing {
             found.sending = None;
             self.finish_closing(id);
@@ -318,17 +340,30 @@ impl Ring {
                 return Some(Event::SendFailed { stream, error: io::Error::from_raw_os_error(errno) });
             }
         }
-        let outgoing = found.sending.take().expect("looked at above");
-        if std::mem::take(&mut found.shutdown_after_send) {
-            let _ = socket::shutdown_write(found.socket.as_fd());
+        found.sent(stream)
+    }
+
+    /// Tells the quiet sends that were submitted and have left no completion. To be called when the
+    /// completion queue has been swept.
+    pub(super) fn quiet_sent(&mut self) -> Option<Event> {
+        // A failure may wait where the completion queue has overflowed to.
+        if self.quiet_submitted.is_empty() || self.kernel.has_overflowed() {
+            return None;
         }
-        Some(match outgoing {
-            Outgoing::Plain { mut buffer, .. } => {
-                buffer.clear();
-                Event::Sent { stream, buffer }
+        while let Some((id, attempt)) = self.quiet_submitted.pop() {
+            let Some(found) = self.streams.find(id) else { continue };
+            if found.quiet != Some(attempt) {
+                continue; // a completion came; the send went on, or is another by now
             }
-            Outgoing::Vectored(vectored) => Event::SentVectored { stream, parts: vectored.into_parts() },
-        })
+            found.quiet = None;
+            if found.closing {
+                found.sending = None;
+                self.finish_closing(id);
+                return self.pending.pop_front();
+            }
+            return found.sent(StreamId(id));
+        }
+        None
     }
 
     fn finish_closing(&mut self, id: Id) {
@@ -342,15 +377,41 @@ impl Ring {
     }
 }
 
+impl Stream {
+    fn is_in_flight(&self) -> bool {
+        matches!(self.receiving, Receiving::Armed | Receiving::Cancelling) || self.sending.is_some()
+    }
+
+    /// The send is over and whole.
+    fn sent(&mut self, stream: StreamId) -> Option<Event> {
+        let outgoing = self.sending.take().expect("only a send that was started is over");
+        if std::mem::take(&mut self.shutdown_after_send) {
+            let _ = socket::shutdown_write(self.socket.as_fd());
+        }
+        Some(match outgoing {
+            Outgoing::Plain { mut buffer, .. } => {
+                buffer.clear();
+                Event::Sent { stream, buffer }
+            }
+            Outgoing::Vectored(vectored) => Event::SentVectored { stream, parts: vectored.into_parts() },
+        })
+    }
+}
+
 impl Outgoing {
-    fn entry(&mut self, fd: types::Fd) -> squeue::Entry {
+    fn entry(&mut self, fd: types::Fd, quiet: bool) -> squeue::Entry {
         // WAITALL lets the kernel go on by itself after a part; a cancelled send tells its part.
         let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         match self {
             Outgoing::Plain { buffer, sent } => {
                 let rest = &buffer[*sent..];
                 let len = rest.len().min(SEND_BYTES_MAX) as u32;
-                opcode::Send::new(fd, rest.as_ptr(), len).flags(flags).build()
+                let send = opcode::Send::new(fd, rest.as_ptr(), len);
+                if quiet {
+                    send.flags(flags | libc::MSG_DONTWAIT).build().flags(squeue::Flags::SKIP_SUCCESS)
+                } else {
+                    send.flags(flags).build()
+                }
             }
             Outgoing::Vectored(vectored) => {
                 opcode::SendMsg::new(fd, vectored.header()).flags(flags as u32).build()
