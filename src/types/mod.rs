@@ -1,1 +1,125 @@
-//! To be written.
+//! The data types. Each file holds one type: its encodings and the moves between them.
+//!
+//! A type knows nothing of keys, clients or commands; commands are written in terms of its methods
+//! and cannot tell which encoding is in use. Small strings and integers live inside their entry in
+//! the keyspace; every other value is a [`Value`] on the heap. A `Value` owns all it needs, so it can
+//! travel to another core.
+
+mod string;
+
+pub use string::{
+    EMBSTR_MAX, HeapString, STRING_BYTES_MAX, StringRef, StringValue, encoding_of_set, parse_int,
+};
+
+/// A value apart from its key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    String(StringValue),
+}
+
+const _: () = {
+    const fn travels<T: Send>() {}
+    travels::<Value>();
+};
+
+/// A Rust type that is the payload of one [`Value`] variant.
+pub trait DataType: Default {
+    fn of(value: &Value) -> Option<&Self>;
+    fn of_mut(value: &mut Value) -> Option<&mut Self>;
+    fn into_value(self) -> Value;
+}
+
+/// What TYPE answers and SCAN … TYPE filters by.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum TypeName {
+    String,
+    List,
+    Set,
+    SortedSet,
+    Hash,
+    Stream,
+}
+
+impl TypeName {
+    pub const ALL: [Self; 6] =
+        [Self::String, Self::List, Self::Set, Self::SortedSet, Self::Hash, Self::Stream];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::List => "list",
+            Self::Set => "set",
+            Self::SortedSet => "zset",
+            Self::Hash => "hash",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+/// What OBJECT ENCODING answers.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Encoding {
+    Int,
+    Embstr,
+    Raw,
+    Intset,
+    Listpack,
+    Quicklist,
+    Hashtable,
+    Skiplist,
+    Stream,
+}
+
+impl Encoding {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Int => "int",
+            Self::Embstr => "embstr",
+            Self::Raw => "raw",
+            Self::Intset => "intset",
+            Self::Listpack => "listpack",
+            Self::Quicklist => "quicklist",
+            Self::Hashtable => "hashtable",
+            Self::Skiplist => "skiplist",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+impl Value {
+    pub fn type_name(&self) -> TypeName {
+        match self {
+            Self::String(_) => TypeName::String,
+        }
+    }
+
+    pub fn encoding(&self) -> Encoding {
+        match self {
+            Self::String(string) => string.encoding(),
+        }
+    }
+
+    /// Bytes allocated beyond `size_of::<Value>()`, for MEMORY USAGE. `samples` bounds the elements
+    /// of a collection that are looked at; 0 means all.
+    pub fn heap_bytes(&self, _samples: usize) -> usize {
+        match self {
+            Self::String(string) => string.heap_bytes(),
+        }
+    }
+
+    /// About how many pieces of memory freeing this value returns: what decides whether it is freed
+    /// at once or in slices.
+    pub fn free_effort(&self) -> usize {
+        match self {
+            Self::String(_) => 1,
+        }
+    }
+
+    /// Frees at most about `budget` pieces and returns how many; with nothing left inside, 0. The
+    /// value is no longer of use to anyone but the one who drops it.
+    pub fn free_slice(&mut self, _budget: usize) -> usize {
+        match self {
+            Self::String(_) => 0,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! An entry that is being changed. It may move in memory when its new value has another size; whoever
+//! holds an `EntryMut` does not notice.
+
+use super::entry::{Entry, Payload, RawEntry, ValueRef, payload_of, payload_of_text};
+use super::table::Place;
+use super::{Detached, Keyspace, Ttl};
+use crate::base::UnixMillis;
+use crate::types::{HeapString, StringValue, Value};
+
+/// A key and its value, borrowed mutably from the keyspace.
+pub struct EntryMut<'a> {
+    keyspace: &'a mut Keyspace,
+    place: Place,
+    hash: u64,
+}
+
+impl<'a> EntryMut<'a> {
+    #[inline]
+    pub(super) fn new(keyspace: &'a mut Keyspace, place: Place, hash: u64) -> Self {
+        Self { keyspace, place, hash }
+    }
+
+    #[inline]
+    pub fn entry(&self) -> Entry<'_> {
+        Entry::new(self.raw())
+    }
+
+    #[inline]
+    fn raw(&self) -> RawEntry {
+        RawEntry(self.place.item())
+    }
+
+    /// Makes the value this integer; the deadline stays.
+    #[inline]
+    pub fn set_int(&mut self, value: i64) {
+        self.keyspace.overwrite(self.place, self.hash, Payload::Int(value), Ttl::Keep);
+    }
+
+    /// Makes the value this string in its most compact form.
+    pub fn set_string(&mut self, text: &[u8], ttl: Ttl) {
+        self.keyspace.overwrite(self.place, self.hash, payload_of_text(text), ttl);
+    }
+
+    /// Replaces the value by one of any type.
+    pub fn set_value(&mut self, mut value: Value, ttl: Ttl) {
+        self.keyspace.overwrite(self.place, self.hash, payload_of(&mut value), ttl);
+    }
+
+    /// The string as bytes that can be edited, `None` if the key holds another type. From then on the
+    /// string is on the heap and its encoding `raw`.
+    pub fn string_mut(&mut self) -> Option<&mut HeapString> {
+        let raw_string = match self.entry().value() {
+            ValueRef::Boxed(_) => None,
+            ValueRef::Str(text) => Some(HeapString::from(text)),
+            ValueRef::Int(value) => Some(HeapString::from(itoa::Buffer::new().format(value).as_bytes())),
+        };
+        if let Some(string) = raw_string {
+            let value = Box::new(Value::String(StringValue::Raw(string)));
+            self.keyspace.overwrite(self.place, self.hash, Payload::Boxed(value), Ttl::Keep);
+        }
+        match self.value_mut() {
+            Some(Value::String(string)) => Some(string.make_raw()),
+            _ => None,
+        }
+    }
+
+    /// The value, if it is one on the heap: every collection is.
+    #[inline]
+    pub fn value_mut(&mut self) -> Option<&mut Value> {
+        // SAFETY: E3, the entry owns the value, and the keyspace is borrowed mutably for as long as the
+        // reference lives.
+        self.raw().boxed().map(|mut value| unsafe { value.as_mut() })
+    }
+
+    /// Sets, replaces or clears the deadline.
+    pub fn set_deadline(&mut self, deadline: Option<UnixMillis>) {
+        let old = self.raw();
+        let had = old.deadline().is_some();
+        let new = if old.put_deadline(deadline) {
+            old
+        } else {
+            let new = old.with_deadline(&self.keyspace.slab, deadline);
+            self.place.replace(new.0);
+            new
+        };
+        self.keyspace.index_deadline(self.hash, old, had, new, deadline.is_some());
+        if new != old {
+            old.free_memory(&self.keyspace.slab);
+        }
+    }
+
+    /// Removes the key and returns what it held.
+    pub fn take(self) -> Detached {
+        let key = self.entry().key().to_vec();
+        self.keyspace.take(&key).expect("the entry is in the table")
+    }
+}

@@ -1,0 +1,459 @@
+//! The memory of one shard's entries and hash tables: size classes with almost no rounding, because
+//! bytes per key is decided here.
+//!
+//! ```text
+//! region  1 MiB from the global allocator = 16 spans
+//! span    64 KiB, aligned to its size: one header line, then objects of one class
+//! class   1..=1024 bytes in steps of 8; above, the sizes that divide a span's 1023 lines with
+//!         little left over (this is also why table segments have the odd sizes they have)
+//! ```
+//! Larger requests go to the global allocator. One slab serves all databases of a shard.
+//!
+//! Invariants
+//!   S1  Every object lies in the span its address points into; the span's class gives its size.
+//!   S2  `used` of a span counts its live objects; a span with `used == 0` is kept by no class for
+//!       longer than one spare per class.
+//!   S3  A class's list holds exactly its spans that have room.
+//!   S4  `used_bytes` is the sum of the rounded sizes of everything allocated and not yet freed.
+//!   S5  An object whose size is a multiple of 64 is aligned to 64, any other to 8.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::UnsafeCell;
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+
+const LINE: usize = 64;
+const SPAN_BYTES: usize = 64 << 10;
+const SPAN_LINES: usize = SPAN_BYTES / LINE - 1;
+const REGION_SPANS: usize = 16;
+const REGION_BYTES: usize = SPAN_BYTES * REGION_SPANS;
+
+const FINE_MAX: usize = 1024;
+const FINE_CLASSES: usize = FINE_MAX / 8;
+/// Objects per span in the first coarse class (17 lines) and in the last (146 lines).
+const COARSE_FIRST: usize = SPAN_LINES / (FINE_MAX / LINE + 1);
+const COARSE_LAST: usize = 7;
+const CLASSES: usize = FINE_CLASSES + COARSE_FIRST - COARSE_LAST + 1;
+
+/// The largest request served from spans.
+const SPAN_OBJECT_MAX: usize = SPAN_LINES / COARSE_LAST * LINE;
+
+#[inline]
+fn class_of(size: usize) -> Option<usize> {
+    debug_assert!(size > 0);
+    if size <= FINE_MAX {
+        Some((size - 1) / 8)
+    } else if size <= SPAN_OBJECT_MAX {
+        Some(FINE_CLASSES + COARSE_FIRST - SPAN_LINES / size.div_ceil(LINE))
+    } else {
+        None
+    }
+}
+
+#[inline]
+fn class_bytes(class: usize) -> usize {
+    if class < FINE_CLASSES {
+        (class + 1) * 8
+    } else {
+        SPAN_LINES / (COARSE_FIRST - (class - FINE_CLASSES)) * LINE
+    }
+}
+
+/// The bytes a request of `size` really occupies. Two sizes that round alike can replace each other
+/// in place.
+#[inline]
+pub(super) fn rounded(size: usize) -> usize {
+    class_of(size).map_or(size, class_bytes)
+}
+
+#[repr(C, align(64))]
+struct Span {
+    next: *mut Span,
+    previous: *mut Span,
+    /// Objects that were freed, linked through their first word.
+    free: *mut *mut u8,
+    used: u32,
+    /// Objects handed out at least once; beyond them the span is untouched memory.
+    carved: u32,
+    capacity: u32,
+    class: u32,
+    region: u32,
+}
+
+const _: () = assert!(size_of::<Span>() == LINE);
+
+struct Region {
+    /// Null while this place in the list is vacant.
+    base: *mut u8,
+    /// One bit per span that belongs to no class.
+    free_spans: u16,
+}
+
+struct Inner {
+    /// The first span with room, per class (S3).
+    with_room: [*mut Span; CLASSES],
+    regions: Vec<Region>,
+    /// Regions that have a free span.
+    regions_with_room: Vec<u32>,
+    vacant_regions: Vec<u32>,
+    used_bytes: usize,
+    reserved_bytes: usize,
+}
+
+/// The allocator of one shard, shared by its databases through an `Rc`.
+pub struct Slab {
+    inner: UnsafeCell<Inner>,
+    /// Neither `Send` nor `Sync`: one core's memory.
+    _one_core: PhantomData<*mut ()>,
+}
+
+impl Slab {
+    pub fn new() -> Self {
+        Self {
+            inner: UnsafeCell::new(Inner {
+                with_room: [ptr::null_mut(); CLASSES],
+                regions: Vec::new(),
+                regions_with_room: Vec::new(),
+                vacant_regions: Vec::new(),
+                used_bytes: 0,
+                reserved_bytes: 0,
+            }),
+            _one_core: PhantomData,
+        }
+    }
+
+    /// Bytes in use, rounded as they are allocated (S4).
+    pub fn used_bytes(&self) -> usize {
+        self.inner().used_bytes
+    }
+
+    /// Bytes held from the global allocator: what is in use and what waits to be used.
+    pub fn reserved_bytes(&self) -> usize {
+        self.inner().reserved_bytes
+    }
+
+    #[allow(clippy::mut_from_ref)]
+    #[inline]
+    fn inner(&self) -> &mut Inner {
+        // SAFETY: the slab stays on one core, and no method calls back into it while it holds this
+        // reference, so there is never a second one.
+        unsafe { &mut *self.inner.get() }
+    }
+
+    /// Memory for `size` bytes, uninitialised, aligned as S5 says.
+    #[inline]
+    pub(super) fn allocate(&self, size: usize) -> NonNull<u8> {
+        self.inner().allocate(size)
+    }
+
+    /// # Safety
+    /// `object` came from [`Slab::allocate`] of this slab with a size that rounds to the same, and
+    /// nobody uses it any more.
+    #[inline]
+    pub(super) unsafe fn free(&self, object: NonNull<u8>, size: usize) {
+        // SAFETY: passed on to the caller.
+        unsafe { self.inner().free(object, size) }
+    }
+}
+
+impl Default for Slab {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Slab {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut();
+        debug_assert!(
+            inner.used_bytes == 0 || std::thread::panicking(),
+            "S4: everything was freed before its slab"
+        );
+        for region in inner.regions.iter().filter(|region| !region.base.is_null()) {
+            // SAFETY: the region was allocated with this layout and is freed once, here.
+            unsafe { dealloc(region.base, region_layout()) };
+        }
+    }
+}
+
+fn region_layout() -> Layout {
+    Layout::from_size_align(REGION_BYTES, SPAN_BYTES).expect("powers of two")
+}
+
+fn large_layout(size: usize) -> Layout {
+    Layout::from_size_align(size, LINE).expect("a size below isize::MAX")
+}
+
+#[inline]
+fn span_of(object: NonNull<u8>) -> *mut Span {
+    // S1; the provenance stays that of the region.
+    object.as_ptr().map_addr(|address| address & !(SPAN_BYTES - 1)).cast()
+}
+
+impl Inner {
+    #[inline]
+    fn allocate(&mut self, size: usize) -> NonNull<u8> {
+        let Some(class) = class_of(size) else { return self.allocate_large(size) };
+        let bytes = class_bytes(class);
+        let mut span = self.with_room[class];
+        if span.is_null() {
+            span = self.new_span(class);
+        }
+        self.used_bytes += bytes;
+        // SAFETY: S3, the span is live, has room, and only this slab refers to it. Its free list
+        // links free objects of this span; beyond `carved` lie untouched ones below `capacity`.
+        unsafe {
+            let object = if (*span).free.is_null() {
+                let offset = LINE + (*span).carved as usize * bytes;
+                (*span).carved += 1;
+                span.cast::<u8>().add(offset)
+            } else {
+                let object = (*span).free;
+                (*span).free = (*object).cast();
+                object.cast()
+            };
+            (*span).used += 1;
+            if (*span).used == (*span).capacity {
+                self.unlink(span);
+            }
+            NonNull::new_unchecked(object)
+        }
+    }
+
+    #[inline]
+    unsafe fn free(&mut self, object: NonNull<u8>, size: usize) {
+        let Some(class) = class_of(size) else {
+            // SAFETY: such sizes come from `allocate_large` with the same layout.
+            return unsafe { self.free_large(object, size) };
+        };
+        self.used_bytes -= class_bytes(class);
+        let span = span_of(object);
+        // SAFETY: S1, the header of a live span; the object is dead, so its first word is ours.
+        unsafe {
+            debug_assert_eq!((*span).class as usize, class, "S1");
+            let link: *mut *mut u8 = object.as_ptr().cast();
+            link.write((*span).free.cast());
+            (*span).free = link;
+            (*span).used -= 1;
+            if (*span).used + 1 == (*span).capacity {
+                self.link(span);
+            }
+            if (*span).used == 0 {
+                self.span_emptied(span);
+            }
+        }
+    }
+
+    #[cold]
+    fn allocate_large(&mut self, size: usize) -> NonNull<u8> {
+        let layout = large_layout(size);
+        // SAFETY: the size is not zero.
+        let memory = unsafe { alloc(layout) };
+        let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
+        self.used_bytes += size;
+        self.reserved_bytes += size;
+        memory
+    }
+
+    #[cold]
+    unsafe fn free_large(&mut self, object: NonNull<u8>, size: usize) {
+        self.used_bytes -= size;
+        self.reserved_bytes -= size;
+        // SAFETY: the caller vouches for object and size.
+        unsafe { dealloc(object.as_ptr(), large_layout(size)) };
+    }
+
+    #[cold]
+    fn new_span(&mut self, class: usize) -> *mut Span {
+        let region_index = match self.regions_with_room.last() {
+            Some(&index) => index,
+            None => self.new_region(),
+        };
+        let region = &mut self.regions[region_index as usize];
+        let place = region.free_spans.trailing_zeros() as usize;
+        region.free_spans &= region.free_spans - 1;
+        if region.free_spans == 0 {
+            self.regions_with_room.pop();
+        }
+        // SAFETY: `place` is below REGION_SPANS, so the span lies in the region, and it is free.
+        let span = unsafe {
+            let span: *mut Span = region.base.add(place * SPAN_BYTES).cast();
+            span.write(Span {
+                next: ptr::null_mut(),
+                previous: ptr::null_mut(),
+                free: ptr::null_mut(),
+                used: 0,
+                carved: 0,
+                capacity: ((SPAN_BYTES - LINE) / class_bytes(class)) as u32,
+                class: class as u32,
+                region: region_index,
+            });
+            span
+        };
+        self.link(span);
+        span
+    }
+
+    fn new_region(&mut self) -> u32 {
+        let layout = region_layout();
+        // SAFETY: the size is not zero.
+        let base = unsafe { alloc(layout) };
+        if base.is_null() {
+            handle_alloc_error(layout);
+        }
+        self.reserved_bytes += REGION_BYTES;
+        let region = Region { base, free_spans: u16::MAX };
+        let index = match self.vacant_regions.pop() {
+            Some(index) => {
+                self.regions[index as usize] = region;
+                index
+            }
+            None => {
+                self.regions.push(region);
+                (self.regions.len() - 1) as u32
+            }
+        };
+        self.regions_with_room.push(index);
+        index
+    }
+
+    /// Gives an empty span back to its region, and an empty region back to the global allocator;
+    /// one spare of each is kept, so that a key set and deleted in turn costs nothing.
+    #[cold]
+    fn span_emptied(&mut self, span: *mut Span) {
+        // SAFETY: the caller passes a live span of this slab.
+        let (alone, region_index) =
+            unsafe { ((*span).next.is_null() && (*span).previous.is_null(), (*span).region) };
+        if alone {
+            return;
+        }
+        self.unlink(span);
+        let region = &mut self.regions[region_index as usize];
+        let had_room = region.free_spans != 0;
+        let place = (span.addr() - region.base.addr()) / SPAN_BYTES;
+        region.free_spans |= 1 << place;
+        if !had_room {
+            self.regions_with_room.push(region_index);
+        }
+        if region.free_spans == u16::MAX && self.regions_with_room.len() > 1 {
+            let base = std::mem::replace(&mut region.base, ptr::null_mut());
+            region.free_spans = 0;
+            // SAFETY: allocated with this layout; none of its spans is in use.
+            unsafe { dealloc(base, region_layout()) };
+            self.reserved_bytes -= REGION_BYTES;
+            self.regions_with_room.retain(|&index| index != region_index);
+            self.vacant_regions.push(region_index);
+        }
+    }
+
+    fn link(&mut self, span: *mut Span) {
+        // SAFETY: the span and the spans of the class's list are live (S3).
+        unsafe {
+            let first = &mut self.with_room[(*span).class as usize];
+            (*span).next = *first;
+            (*span).previous = ptr::null_mut();
+            if !first.is_null() {
+                (**first).previous = span;
+            }
+            *first = span;
+        }
+    }
+
+    fn unlink(&mut self, span: *mut Span) {
+        // SAFETY: as in `link`; the span is in its class's list.
+        unsafe {
+            if (*span).previous.is_null() {
+                self.with_room[(*span).class as usize] = (*span).next;
+            } else {
+                (*(*span).previous).next = (*span).next;
+            }
+            if !(*span).next.is_null() {
+                (*(*span).next).previous = (*span).previous;
+            }
+            (*span).next = ptr::null_mut();
+            (*span).previous = ptr::null_mut();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn classes_cover_every_size_with_little_waste() {
+        for size in 1..=SPAN_OBJECT_MAX {
+            let bytes = rounded(size);
+            assert!(bytes >= size);
+            if size <= FINE_MAX {
+                assert!(bytes - size < 8);
+            } else {
+                assert!((bytes - size) as f64 / size as f64 <= 0.15, "{size} -> {bytes}");
+            }
+            assert!(class_of(size).expect("small enough") < CLASSES);
+            assert_eq!(rounded(bytes), bytes, "rounding is stable");
+        }
+        assert_eq!(class_of(SPAN_OBJECT_MAX), Some(CLASSES - 1));
+        assert_eq!(rounded(SPAN_OBJECT_MAX + 1), SPAN_OBJECT_MAX + 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// S1, S4, S5: objects keep their bytes, never overlap, and everything comes back.
+        #[test]
+        fn objects_are_disjoint_and_all_bytes_come_back(
+            steps in proptest::collection::vec((1usize..20_000, any::<u16>(), any::<bool>()), 1..400)
+        ) {
+            let slab = Slab::new();
+            let mut live: BTreeMap<usize, (NonNull<u8>, usize, u8)> = BTreeMap::new();
+            let mut expected = 0;
+            for (step, (size, pick, release)) in steps.into_iter().enumerate() {
+                if release && !live.is_empty() {
+                    let key = *live.keys().nth(pick as usize % live.len()).expect("in range");
+                    let (object, size, fill) = live.remove(&key).expect("present");
+                    // SAFETY: the object is live and has `size` initialised bytes.
+                    let bytes = unsafe { std::slice::from_raw_parts(object.as_ptr(), size) };
+                    prop_assert!(bytes.iter().all(|&byte| byte == fill));
+                    expected -= rounded(size);
+                    // SAFETY: allocated with this size, freed once.
+                    unsafe { slab.free(object, size) };
+                } else {
+                    let size = if pick % 4 == 0 { size } else { size % 300 + 1 };
+                    let object = slab.allocate(size);
+                    let align = if size % 64 == 0 { 64 } else { 8 };
+                    prop_assert_eq!(object.addr().get() % align, 0);
+                    // SAFETY: the object has `size` bytes.
+                    unsafe { object.as_ptr().write_bytes(step as u8, size) };
+                    expected += rounded(size);
+                    live.insert(object.addr().get(), (object, size, step as u8));
+                }
+                prop_assert_eq!(slab.used_bytes(), expected);
+                prop_assert!(slab.reserved_bytes() >= expected);
+            }
+            for (object, size, fill) in live.into_values() {
+                // SAFETY: as above.
+                let bytes = unsafe { std::slice::from_raw_parts(object.as_ptr(), size) };
+                prop_assert!(bytes.iter().all(|&byte| byte == fill));
+                // SAFETY: as above.
+                unsafe { slab.free(object, size) };
+            }
+            prop_assert_eq!(slab.used_bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn emptied_regions_go_back() {
+        let slab = Slab::new();
+        let objects: Vec<_> = (0..200_000).map(|_| slab.allocate(88)).collect();
+        assert!(slab.reserved_bytes() > 16 << 20);
+        assert!((slab.reserved_bytes() - slab.used_bytes()) < 2 * REGION_BYTES, "88 bytes fill a span");
+        for object in objects {
+            // SAFETY: allocated above, freed once.
+            unsafe { slab.free(object, 88) };
+        }
+        assert_eq!(slab.used_bytes(), 0);
+        assert!(slab.reserved_bytes() <= 2 * REGION_BYTES);
+    }
+}
