@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
 
+type Hash = fn(&[u8]) -> u64;
+
 /// Hash functions from good to hopeless: whatever the hashes, the table must work.
-const HASHES: [Option<fn(&[u8]) -> u64>; 7] = [
+const HASHES: [Option<Hash>; 7] = [
     None,
     Some(|_| 0),
     Some(|_| u64::MAX),
@@ -31,7 +33,7 @@ fn good(key: &[u8]) -> u64 {
     })
 }
 
-fn keyspace_with(crafted: Option<fn(&[u8]) -> u64>) -> Keyspace {
+fn keyspace_with(crafted: Option<Hash>) -> Keyspace {
     let mut keyspace = Keyspace::new(Rc::new(Slab::new()), [1, 2, 3, 4]);
     keyspace.hasher.crafted = crafted;
     keyspace
@@ -327,6 +329,33 @@ fn a_table_grows_and_shrinks_through_all_depths() {
     check(&keyspace);
     let empty = keyspace.table_shape();
     assert!(empty.bytes < 4096, "memory comes back: {empty:?}");
+}
+
+/// P1: segments stay packed while tables grow and shrink at random, and all memory comes back.
+#[test]
+fn segments_stay_packed_in_memory() {
+    let slab = Rc::new(Slab::new());
+    let mut keyspace = Keyspace::new(Rc::clone(&slab), [1, 2, 3, 4]);
+    let (mut low, mut high, mut state) = (0, 0, 1);
+    for round in 0..60 {
+        let many = (splitmix(&mut state) % 8000) as u32;
+        if splitmix(&mut state) % 5 < if round < 30 { 4 } else { 1 } {
+            for number in high..high + many {
+                keyspace.set_string(&key_of(number), b"", Ttl::At(NOW));
+            }
+            high += many;
+        } else {
+            let end = (low + many).min(high);
+            (low..end).for_each(|number| assert!(keyspace.remove(&key_of(number))));
+            low = end;
+        }
+        check(&keyspace);
+        assert!((low..high).all(|number| keyspace.contains(&key_of(number))));
+    }
+    keyspace.clear_lazily();
+    while keyspace.maintain(100) {}
+    drop(keyspace);
+    assert_eq!(slab.used_bytes(), 0);
 }
 
 /// Ten thousand keys with one hash are slow, but neither loop nor deepen the directory without end.
