@@ -63,7 +63,7 @@ impl Random {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;
-        key_of((u128::from(self.state) * self.bound as u128 >> 64) as usize)
+        key_of(((u128::from(self.state) * self.bound as u128) >> 64) as usize)
     }
 
     fn keys(&mut self) -> Vec<[u8; 16]> {
