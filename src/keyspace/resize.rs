@@ -72,28 +72,12 @@ impl Table {
         old.for_each(|window, item| new.place(window, item));
         debug_assert_eq!(new.len, old.len);
         self.put(first, new);
-        self.free(old, &mut []);
+        self.free_segment(old, &mut []);
     }
 
     /// The hash that begins with the directory place and ends in zeros.
     fn prefix(&self, first: usize) -> u64 {
         (first as u64) << 1 << (63 - self.depth)
-    }
-
-    /// Frees a segment. The one that takes its place in memory is one of `unlisted`, or else found through
-    /// the directory.
-    fn free(&mut self, segment: Segment, unlisted: &mut [&mut Segment]) {
-        // SAFETY: it came from this pool, is freed once, and the directory is about to forget it or has.
-        let Some(moved) = (unsafe { self.pool.free(segment.buckets, segment.n()) }) else { return };
-        if let Some(other) = unlisted.iter_mut().find(|other| other.buckets == moved.from) {
-            other.buckets = moved.to;
-            return;
-        }
-        let (first, places) = self.places(self.index(moved.prefix));
-        for place in &mut self.directory[first..first + places] {
-            debug_assert_eq!(place.buckets, moved.from, "P2");
-            place.buckets = moved.to;
-        }
     }
 
     fn put(&mut self, first: usize, segment: Segment) {
@@ -142,7 +126,7 @@ impl Table {
         self.segments_of_depth[depth as usize] += 2;
         self.put(first, lower);
         self.put(first + places, upper);
-        self.free(old, &mut []);
+        self.free_segment(old, &mut []);
     }
 
     fn double_directory(&mut self) {
@@ -208,8 +192,8 @@ impl Table {
         debug_assert_eq!(merged.len as usize, items);
         self.segments_of_depth[depth as usize] -= 2;
         self.segments_of_depth[depth as usize - 1] += 1;
-        self.free(lower, &mut [&mut upper, &mut merged]);
-        self.free(upper, &mut [&mut merged]);
+        self.free_segment(lower, &mut [&mut upper, &mut merged]);
+        self.free_segment(upper, &mut [&mut merged]);
         self.put(lower_at, merged);
         Some(lower_at)
     }

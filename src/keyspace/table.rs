@@ -318,6 +318,22 @@ impl Table {
         Some(item)
     }
 
+    /// Frees a segment. The one that takes its place in memory is one of `unlisted`, or else found through
+    /// the directory.
+    pub fn free_segment(&mut self, segment: Segment, unlisted: &mut [&mut Segment]) {
+        // SAFETY: it came from this pool, is freed once, and the directory is about to forget it or has.
+        let Some(moved) = (unsafe { self.pool.free(segment.buckets, segment.n()) }) else { return };
+        if let Some(other) = unlisted.iter_mut().find(|other| other.buckets == moved.from) {
+            other.buckets = moved.to;
+            return;
+        }
+        let (first, places) = self.places(self.index(moved.prefix));
+        for place in &mut self.directory[first..first + places] {
+            debug_assert_eq!(place.buckets, moved.from, "P2");
+            place.buckets = moved.to;
+        }
+    }
+
     /// The segments, each once, with the index of their first directory place.
     pub fn segments(&self) -> impl Iterator<Item = (usize, &Segment)> {
         let mut index = 0;
