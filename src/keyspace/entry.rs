@@ -316,6 +316,13 @@ impl RawEntry {
         })
     }
 
+    /// The boxed value to be changed; the caller ties the lifetime to a mutable borrow of the keyspace.
+    #[inline]
+    pub fn boxed_mut<'a>(self) -> Option<&'a mut Value> {
+        // SAFETY: E3, and whoever borrows the keyspace mutably is the only one to reach the value.
+        self.boxed().map(|mut value| unsafe { value.as_mut() })
+    }
+
     /// The bytes of the entry as laid out; the slab rounds them.
     #[inline]
     pub fn bytes(self) -> usize {

@@ -67,9 +67,7 @@ impl<'a> EntryMut<'a> {
     /// The value, if it is one on the heap: every collection is.
     #[inline]
     pub fn value_mut(&mut self) -> Option<&mut Value> {
-        // SAFETY: E3, the entry owns the value, and the keyspace is borrowed mutably for as long as the
-        // reference lives.
-        self.raw().boxed().map(|mut value| unsafe { value.as_mut() })
+        self.raw().boxed_mut()
     }
 
     /// Sets, replaces or clears the deadline.
@@ -87,6 +85,17 @@ impl<'a> EntryMut<'a> {
         if new != old {
             old.free_memory(&self.keyspace.slab);
         }
+    }
+
+    /// The entry for as long as the keyspace was borrowed.
+    #[inline]
+    pub fn into_entry(self) -> Entry<'a> {
+        Entry::new(self.raw())
+    }
+
+    /// Removes the key; see [`Keyspace::unlink`] for values that take long to free.
+    pub fn unlink(self) {
+        self.keyspace.unlink_entry(self.raw());
     }
 
     /// Removes the key and returns what it held.

@@ -62,11 +62,12 @@ impl Keyspace {
         step
     }
 
-    fn unlink_entry(&mut self, raw: RawEntry) {
+    /// Removes an entry known by its address.
+    pub(super) fn unlink_entry(&mut self, raw: RawEntry) {
         let hash = self.hash(raw.key());
         let removed = self.table.remove(hash, |item| item == raw.0);
         assert!(removed.is_some(), "K1");
-        self.index_deadline(hash, raw, true, raw, false);
+        self.index_deadline(hash, raw, raw.deadline().is_some(), raw, false);
         if let Some(value) = raw.free_but_boxed(&self.slab) {
             self.lazy.push_value(value);
         }

@@ -31,6 +31,13 @@ pub(super) struct Bucket {
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
+#[inline]
+fn assert_unchecked_slot(slot: usize) {
+    debug_assert!(slot < SLOTS);
+    // SAFETY: `Slots` never has a bit beyond `ALL`, and every caller's number comes from there.
+    unsafe { std::hint::assert_unchecked(slot < SLOTS) };
+}
+
 /// The slots of a bucket for which something holds, one bit each.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Slots(u8);
@@ -96,7 +103,7 @@ impl Bucket {
     #[inline]
     pub fn item(&self, slot: usize) -> Item {
         debug_assert!(self.tags[slot] != 0, "G1");
-        let pointer = self.slots[slot].map_addr(|address| address & POINTER);
+        let pointer = self.slot(slot).map_addr(|address| address & POINTER);
         // SAFETY: G1, an occupied slot was filled from a `NonNull` below 2^48.
         unsafe { NonNull::new_unchecked(pointer) }
     }
@@ -104,7 +111,14 @@ impl Bucket {
     /// The hash bits kept beside the pointer.
     #[inline]
     pub fn bits(&self, slot: usize) -> u16 {
-        (self.slots[slot].addr() >> 48) as u16
+        (self.slot(slot).addr() >> 48) as u16
+    }
+
+    #[inline]
+    fn slot(&self, slot: usize) -> *mut u8 {
+        // Numbers come from `Slots`, which has bits for the slots only; this tells the compiler.
+        assert_unchecked_slot(slot);
+        self.slots[slot]
     }
 
     #[inline]

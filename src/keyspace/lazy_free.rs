@@ -7,7 +7,7 @@
 use super::Keyspace;
 use super::entry::RawEntry;
 use super::slab::Slab;
-use super::table::{Segment, Table};
+use super::table::Table;
 use crate::types::Value;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -23,29 +23,24 @@ pub(super) struct LazyFree {
 
 /// A table whose entries die with it.
 struct DetachedTable {
-    segments: Vec<Segment>,
-    depth: u32,
+    table: Table,
     next: usize,
     items: usize,
     slab: Rc<Slab>,
 }
 
 impl DetachedTable {
-    fn new(mut table: Table) -> Self {
-        Self {
-            depth: table.depth,
-            items: table.len,
-            slab: Rc::clone(&table.slab),
-            // The table that is dropped here has no segments left to free.
-            segments: std::mem::take(&mut table.directory),
-            next: 0,
-        }
+    fn new(table: Table, slab: Rc<Slab>) -> Self {
+        Self { items: table.len(), table, next: 0, slab }
     }
 
-    /// Frees one segment with its entries; returns how many these were, or `None` at the end.
-    fn free_segment(&mut self, mut boxed: impl FnMut(Box<Value>)) -> Option<usize> {
-        let segment = *self.segments.get(self.next)?;
-        self.next += 1 << (self.depth - segment.depth());
+    /// Frees the entries of one segment, or some of the table's own memory; returns how many entries these
+    /// were, or `None` at the end.
+    fn free_slice(&mut self, mut boxed: impl FnMut(Box<Value>)) -> Option<usize> {
+        let Some(segment) = self.table.directory.get(self.next) else {
+            return self.table.pool.free_slice().then_some(0);
+        };
+        self.next += 1 << (self.table.depth - segment.depth());
         let mut freed = 0;
         segment.for_each_prefetched(|item| {
             freed += 1;
@@ -53,7 +48,6 @@ impl DetachedTable {
                 boxed(value);
             }
         });
-        segment.free(&self.slab);
         self.items -= freed;
         Some(freed)
     }
@@ -61,7 +55,7 @@ impl DetachedTable {
 
 impl Drop for DetachedTable {
     fn drop(&mut self) {
-        while self.free_segment(drop).is_some() {}
+        while self.free_slice(drop).is_some() {}
     }
 }
 
@@ -105,8 +99,8 @@ impl Keyspace {
                     values.push_back(value);
                 }
             };
-            match table.free_segment(big) {
-                Some(freed) => left = left.saturating_sub(freed.max(1)),
+            match table.free_slice(big) {
+                Some(freed) => left = left.saturating_sub(freed.max(64)),
                 None => drop(tables.pop_front()),
             }
         }
@@ -122,7 +116,8 @@ impl Keyspace {
     fn detach(&mut self) -> DetachedTable {
         self.expires = Table::new(Rc::clone(&self.slab));
         self.expire_position = 0;
-        DetachedTable::new(std::mem::replace(&mut self.table, Table::new(Rc::clone(&self.slab))))
+        let table = std::mem::replace(&mut self.table, Table::new(Rc::clone(&self.slab)));
+        DetachedTable::new(table, Rc::clone(&self.slab))
     }
 }
 

@@ -21,6 +21,7 @@ mod lazy_free;
 mod memory;
 mod resize;
 mod scan;
+mod segment_pool;
 mod slab;
 mod table;
 

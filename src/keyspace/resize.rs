@@ -67,11 +67,17 @@ impl Table {
     /// Moves the items of a segment to one of `n` buckets.
     fn rebuild(&mut self, first: usize, n: usize) {
         let old = self.directory[first];
-        let mut new = Segment::new(&self.slab, n, old.depth());
+        let prefix = self.prefix(first);
+        let mut new = Segment::new(&mut self.pool, n, prefix, old.depth());
         old.for_each(|window, item| new.place(window, item));
         debug_assert_eq!(new.len, old.len);
         self.put(first, new);
-        old.free(&self.slab);
+        self.free_segment(old, &mut []);
+    }
+
+    /// The hash that begins with the directory place and ends in zeros.
+    fn prefix(&self, first: usize) -> u64 {
+        (first as u64) << 1 << (63 - self.depth)
     }
 
     fn put(&mut self, first: usize, segment: Segment) {
@@ -90,8 +96,11 @@ impl Table {
         let mut upper_len = 0;
         old.for_each(|window, _| upper_len += window.position(old.depth()) as usize >> 15);
         let size_with_room = |items: usize| size_for(items + items / 16 + 1);
-        let mut lower = Segment::new(&self.slab, size_with_room(old.len as usize - upper_len), depth);
-        let mut upper = Segment::new(&self.slab, size_with_room(upper_len), depth);
+        let places = 1 << (self.depth - depth);
+        let (lower_prefix, upper_prefix) = (self.prefix(first), self.prefix(first + places));
+        let lower_size = size_with_room(old.len as usize - upper_len);
+        let mut lower = Segment::new(&mut self.pool, lower_size, lower_prefix, depth);
+        let mut upper = Segment::new(&mut self.pool, size_with_room(upper_len), upper_prefix, depth);
 
         if depth.is_multiple_of(8) {
             // The window moves on by 8 bits, which only the keys can tell (R1).
@@ -115,10 +124,9 @@ impl Table {
 
         self.segments_of_depth[old.depth() as usize] -= 1;
         self.segments_of_depth[depth as usize] += 2;
-        let places = 1 << (self.depth - depth);
         self.put(first, lower);
         self.put(first + places, upper);
-        old.free(&self.slab);
+        self.free_segment(old, &mut []);
     }
 
     fn double_directory(&mut self) {
@@ -164,13 +172,15 @@ impl Table {
         }
         let places = 1 << (self.depth - depth);
         let (lower_at, upper_at) = (first & !places, first | places);
-        let (lower, upper) = (self.directory[lower_at], self.directory[upper_at]);
+        let (lower, mut upper) = (self.directory[lower_at], self.directory[upper_at]);
         let items = lower.len as usize + upper.len as usize;
         if lower.depth() != depth || upper.depth() != depth || items > MERGED_ITEMS_MAX {
             return None;
         }
 
-        let mut merged = Segment::new(&self.slab, size_for(items + items / 4), depth - 1);
+        let size = size_for(items + items / 4);
+        let prefix = self.prefix(lower_at);
+        let mut merged = Segment::new(&mut self.pool, size, prefix, depth - 1);
         for (at, half) in [(lower_at, lower), (upper_at, upper)] {
             // The window moves back if its first bit is now the one that told the halves apart.
             let before = (at / places) as u8;
@@ -182,9 +192,9 @@ impl Table {
         debug_assert_eq!(merged.len as usize, items);
         self.segments_of_depth[depth as usize] -= 2;
         self.segments_of_depth[depth as usize - 1] += 1;
+        self.free_segment(lower, &mut [&mut upper, &mut merged]);
+        self.free_segment(upper, &mut [&mut merged]);
         self.put(lower_at, merged);
-        lower.free(&self.slab);
-        upper.free(&self.slab);
         Some(lower_at)
     }
 

@@ -20,11 +20,12 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
+use std::num::NonZero;
 use std::ptr::{self, NonNull};
 
 const LINE: usize = 64;
 const SPAN_BYTES: usize = 64 << 10;
-const SPAN_LINES: usize = SPAN_BYTES / LINE - 1;
+pub(super) const SPAN_LINES: usize = SPAN_BYTES / LINE - 1;
 const REGION_SPANS: usize = 16;
 const REGION_BYTES: usize = SPAN_BYTES * REGION_SPANS;
 
@@ -78,7 +79,12 @@ struct Span {
     capacity: u32,
     class: u32,
     region: u32,
+    /// Free for the owner of a span that belongs to no class.
+    note: u32,
 }
+
+/// The class of spans that are handed out whole.
+const WHOLE: u32 = u32::MAX;
 
 const _: () = assert!(size_of::<Span>() == LINE);
 
@@ -154,6 +160,33 @@ impl Slab {
         // SAFETY: passed on to the caller.
         unsafe { self.inner().free(object, size) }
     }
+
+    /// A whole span with a note in it. Its first line is the slab's; `SPAN_LINES` lines follow.
+    pub(super) fn allocate_span(&self, note: u32) -> NonNull<u8> {
+        let inner = self.inner();
+        let span = inner.take_span(WHOLE, 0);
+        inner.used_bytes += SPAN_BYTES;
+        // SAFETY: a fresh span of this slab.
+        unsafe {
+            (*span).note = note;
+            NonNull::new_unchecked(span.cast())
+        }
+    }
+
+    /// # Safety
+    /// `span` came from [`Slab::allocate_span`] and has not been freed.
+    pub(super) unsafe fn span_note(&self, span: NonNull<u8>) -> u32 {
+        // SAFETY: passed on to the caller.
+        unsafe { span.cast::<Span>().as_ref().note }
+    }
+
+    /// # Safety
+    /// As for [`Slab::span_note`]; and nobody uses the span any more.
+    pub(super) unsafe fn free_span(&self, span: NonNull<u8>) {
+        let inner = self.inner();
+        inner.used_bytes -= SPAN_BYTES;
+        inner.return_span(span.as_ptr().cast());
+    }
 }
 
 impl Default for Slab {
@@ -184,10 +217,12 @@ fn large_layout(size: usize) -> Layout {
     Layout::from_size_align(size, LINE).expect("a size below isize::MAX")
 }
 
+/// The span that holds `object` (S1); the provenance stays that of the region.
 #[inline]
-fn span_of(object: NonNull<u8>) -> *mut Span {
-    // S1; the provenance stays that of the region.
-    object.as_ptr().map_addr(|address| address & !(SPAN_BYTES - 1)).cast()
+pub(super) fn span_start(object: NonNull<u8>) -> NonNull<u8> {
+    object.map_addr(|address| {
+        NonZero::new(address.get() & !(SPAN_BYTES - 1)).expect("no span begins at address 0")
+    })
 }
 
 impl Inner {
@@ -227,7 +262,7 @@ impl Inner {
             return unsafe { self.free_large(object, size) };
         };
         self.used_bytes -= class_bytes(class);
-        let span = span_of(object);
+        let span: *mut Span = span_start(object).as_ptr().cast();
         // SAFETY: S1, the header of a live span; the object is dead, so its first word is ours.
         unsafe {
             debug_assert_eq!((*span).class as usize, class, "S1");
@@ -265,6 +300,14 @@ impl Inner {
 
     #[cold]
     fn new_span(&mut self, class: usize) -> *mut Span {
+        let capacity = (SPAN_BYTES - LINE) / class_bytes(class);
+        let span = self.take_span(class as u32, capacity as u32);
+        self.link(span);
+        span
+    }
+
+    /// A free span of some region, with its header written.
+    fn take_span(&mut self, class: u32, capacity: u32) -> *mut Span {
         let region_index = match self.regions_with_room.last() {
             Some(&index) => index,
             None => self.new_region(),
@@ -276,7 +319,7 @@ impl Inner {
             self.regions_with_room.pop();
         }
         // SAFETY: `place` is below REGION_SPANS, so the span lies in the region, and it is free.
-        let span = unsafe {
+        unsafe {
             let span: *mut Span = region.base.add(place * SPAN_BYTES).cast();
             span.write(Span {
                 next: ptr::null_mut(),
@@ -284,14 +327,13 @@ impl Inner {
                 free: ptr::null_mut(),
                 used: 0,
                 carved: 0,
-                capacity: ((SPAN_BYTES - LINE) / class_bytes(class)) as u32,
-                class: class as u32,
+                capacity,
+                class,
                 region: region_index,
+                note: 0,
             });
             span
-        };
-        self.link(span);
-        span
+        }
     }
 
     fn new_region(&mut self) -> u32 {
@@ -317,17 +359,21 @@ impl Inner {
         index
     }
 
-    /// Gives an empty span back to its region, and an empty region back to the global allocator;
-    /// one spare of each is kept, so that a key set and deleted in turn costs nothing.
+    /// One empty span per class is kept, so that a key set and deleted in turn costs nothing.
     #[cold]
     fn span_emptied(&mut self, span: *mut Span) {
         // SAFETY: the caller passes a live span of this slab.
-        let (alone, region_index) =
-            unsafe { ((*span).next.is_null() && (*span).previous.is_null(), (*span).region) };
-        if alone {
-            return;
+        let alone = unsafe { (*span).next.is_null() && (*span).previous.is_null() };
+        if !alone {
+            self.unlink(span);
+            self.return_span(span);
         }
-        self.unlink(span);
+    }
+
+    /// Gives a span back to its region, and an empty region, but for one spare, to the global allocator.
+    fn return_span(&mut self, span: *mut Span) {
+        // SAFETY: the caller passes a live span of this slab.
+        let region_index = unsafe { (*span).region };
         let region = &mut self.regions[region_index as usize];
         let had_room = region.free_spans != 0;
         let place = (span.addr() - region.base.addr()) / SPAN_BYTES;

@@ -20,6 +20,7 @@
 //!   T4  A segment has at least one vacant slot, or room is made before an insertion.
 
 use super::group::{Bucket, Item, SLOTS, prefetch};
+use super::segment_pool::SegmentPool;
 use super::slab::Slab;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -41,13 +42,9 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    pub fn new(slab: &Slab, n: usize, depth: u32) -> Self {
-        let buckets: NonNull<Bucket> = slab.allocate(n * size_of::<Bucket>()).cast();
-        for index in 0..n {
-            // SAFETY: freshly allocated for `n` buckets; S5 aligns it.
-            unsafe { buckets.add(index).write(Bucket::EMPTY) };
-        }
-        Self { buckets, len: 0, shape: (n as u32) << DEPTH_BITS | depth }
+    /// A segment without items, of the hashes whose top `depth` bits are those of `prefix`.
+    pub fn new(pool: &mut SegmentPool, n: usize, prefix: u64, depth: u32) -> Self {
+        Self { buckets: pool.allocate(n, prefix), len: 0, shape: (n as u32) << DEPTH_BITS | depth }
     }
 
     #[inline]
@@ -92,12 +89,6 @@ impl Segment {
             index = self.next(index);
         }
         self.len += 1;
-    }
-
-    /// Frees the buckets; the items in them are not touched.
-    pub fn free(self, slab: &Slab) {
-        // SAFETY: allocated by `new` with this size; the directory has forgotten it.
-        unsafe { slab.free(self.buckets.cast(), self.n() * size_of::<Bucket>()) };
     }
 
     /// Calls `visit` with every item, whose first cache line has been asked for in advance.
@@ -193,15 +184,16 @@ pub(super) struct Table {
     pub len: usize,
     /// How many segments have each depth.
     pub segments_of_depth: [u32; DEPTH_MAX as usize + 1],
-    pub slab: Rc<Slab>,
+    pub pool: SegmentPool,
 }
 
 impl Table {
     pub fn new(slab: Rc<Slab>) -> Self {
-        let directory = vec![Segment::new(&slab, 1, 0)];
+        let mut pool = SegmentPool::new(slab);
+        let directory = vec![Segment::new(&mut pool, 1, 0, 0)];
         let mut segments_of_depth = [0; DEPTH_MAX as usize + 1];
         segments_of_depth[0] = 1;
-        Self { directory, depth: 0, len: 0, segments_of_depth, slab }
+        Self { directory, depth: 0, len: 0, segments_of_depth, pool }
     }
 
     #[inline]
@@ -326,6 +318,22 @@ impl Table {
         Some(item)
     }
 
+    /// Frees a segment. The one that takes its place in memory is one of `unlisted`, or else found through
+    /// the directory.
+    pub fn free_segment(&mut self, segment: Segment, unlisted: &mut [&mut Segment]) {
+        // SAFETY: it came from this pool, is freed once, and the directory is about to forget it or has.
+        let Some(moved) = (unsafe { self.pool.free(segment.buckets, segment.n()) }) else { return };
+        if let Some(other) = unlisted.iter_mut().find(|other| other.buckets == moved.from) {
+            other.buckets = moved.to;
+            return;
+        }
+        let (first, places) = self.places(self.index(moved.prefix));
+        for place in &mut self.directory[first..first + places] {
+            debug_assert_eq!(place.buckets, moved.from, "P2");
+            place.buckets = moved.to;
+        }
+    }
+
     /// The segments, each once, with the index of their first directory place.
     pub fn segments(&self) -> impl Iterator<Item = (usize, &Segment)> {
         let mut index = 0;
@@ -378,8 +386,8 @@ impl Table {
         }
     }
 
-    /// Calls `visit` with every item whose hash is in `start..end` (`None`: to the end), and with some of
-    /// their neighbours; no item twice.
+    /// Calls `visit` once with every item whose hash is in `start..end` (`None`: to the end), and with the
+    /// others of the first and of the last one's home bucket.
     pub fn visit_range(&self, start: u64, end: Option<u64>, mut visit: impl FnMut(Item)) {
         let last = end.map_or(u64::MAX, |end| end - 1);
         let mut at = start;
@@ -395,7 +403,10 @@ impl Table {
                 // SAFETY: in range; the table is borrowed.
                 let bucket = unsafe { &*segment.bucket(index) };
                 for slot in bucket.occupied() {
-                    visit(bucket.item(slot));
+                    let home = segment.home(Window::stored(bucket, slot).position(depth));
+                    if (from..=to).contains(&home) {
+                        visit(bucket.item(slot));
+                    }
                 }
                 // Beyond the last home bucket lie those that overflowed it (T2).
                 if from + step >= to && !bucket.was_passed() {
@@ -422,7 +433,7 @@ impl Table {
             let index = segment.home(Window::of(hash, segment.depth()).position(segment.depth()));
             // SAFETY: in range; the table is borrowed.
             let bucket = unsafe { &*segment.bucket(index) };
-            let slot = (next() >> 32) as usize * SLOTS >> 32;
+            let slot = ((next() >> 32) as usize * SLOTS) >> 32;
             if let Some(slot) = bucket.occupied().find(|&occupied| occupied == slot) {
                 return Some(bucket.item(slot));
             }
@@ -460,9 +471,13 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        let segments: Vec<Segment> = self.segments().map(|(_, segment)| *segment).collect();
-        for segment in segments {
-            segment.free(&self.slab);
+        let mut index = 0;
+        while let Some(segment) = self.directory.get(index) {
+            if !SegmentPool::holds(segment.n()) {
+                // SAFETY: each segment once; nobody can reach the table any more.
+                unsafe { self.pool.free(segment.buckets, segment.n()) };
+            }
+            index += 1 << (self.depth - segment.depth());
         }
     }
 }

@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
 
+type Hash = fn(&[u8]) -> u64;
+
 /// Hash functions from good to hopeless: whatever the hashes, the table must work.
-const HASHES: [Option<fn(&[u8]) -> u64>; 7] = [
+const HASHES: [Option<Hash>; 7] = [
     None,
     Some(|_| 0),
     Some(|_| u64::MAX),
@@ -31,7 +33,7 @@ fn good(key: &[u8]) -> u64 {
     })
 }
 
-fn keyspace_with(crafted: Option<fn(&[u8]) -> u64>) -> Keyspace {
+fn keyspace_with(crafted: Option<Hash>) -> Keyspace {
     let mut keyspace = Keyspace::new(Rc::new(Slab::new()), [1, 2, 3, 4]);
     keyspace.hasher.crafted = crafted;
     keyspace
@@ -174,7 +176,14 @@ fn apply(keyspace: &mut Keyspace, model: &mut Model, step: Step) {
         }
         Step::Unlink(key) => {
             let key = key_of(key);
-            assert_eq!(keyspace.unlink(&key), model.remove(&key).is_some());
+            let known = model.remove(&key).is_some();
+            match keyspace.find_mut(&key) {
+                Some(entry) if entry.entry().deadline().is_some() => {
+                    assert!(known);
+                    entry.unlink();
+                }
+                _ => assert_eq!(keyspace.unlink(&key), known),
+            }
         }
         Step::Deadline(key, deadline) => {
             let key = key_of(key);
@@ -232,14 +241,14 @@ fn apply(keyspace: &mut Keyspace, model: &mut Model, step: Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     /// K1, K2, T1, T2 under random histories, for good and for bad hashes.
     #[test]
     fn any_history_agrees_with_the_model(
         hash in 0..HASHES.len(),
         steps in prop_oneof![
             proptest::collection::vec(step(8), 0..200),
-            proptest::collection::vec(step(2000), 0..1200),
+            proptest::collection::vec(step(2000), 0..900),
         ],
     ) {
         let mut keyspace = keyspace_with(HASHES[hash]);
@@ -262,8 +271,11 @@ proptest! {
         hash in 0..HASHES.len(),
         stay in 1u32..1500,
         count in 1usize..50,
-        churn in proptest::collection::vec((any::<bool>(), 1u32..2000), 0..60),
+        churn in proptest::collection::vec((any::<bool>(), 1u32..2000), 0..30),
     ) {
+        // Hopeless hashes are slow, so fewer keys there.
+        let scale = if hash == 0 { 1 } else { 10 };
+        let stay = stay / scale + 1;
         let mut keyspace = keyspace_with(HASHES[hash]);
         for number in 0..stay {
             keyspace.set_string(&key_of(number), b"x", Ttl::Clear);
@@ -272,12 +284,14 @@ proptest! {
         let (mut low, mut high) = (stay, stay);
         let seen = scan_all(&mut keyspace, count, |keyspace| match churn.next() {
             Some((true, many)) => {
+                let many = many / scale;
                 for number in high..high + many {
                     keyspace.set_string(&key_of(number), b"y", Ttl::Clear);
                 }
                 high += many;
             }
             Some((false, many)) => {
+                let many = many / scale;
                 for number in low..(low + many).min(high) {
                     keyspace.remove(&key_of(number));
                 }
@@ -286,11 +300,11 @@ proptest! {
             None => {}
         });
         check(&keyspace);
-        let distinct: BTreeSet<&Vec<u8>> = seen.iter().collect();
-        prop_assert_eq!(distinct.len() >= stay as usize, true);
+        let mut times: BTreeMap<&[u8], u32> = BTreeMap::new();
+        seen.iter().for_each(|key| *times.entry(key).or_default() += 1);
+        prop_assert!(times.values().all(|&times| times == 1), "what goes may be missed, never doubled");
         for number in 0..stay {
-            let key = key_of(number);
-            prop_assert_eq!(seen.iter().filter(|seen| **seen == key).count(), 1);
+            prop_assert!(times.contains_key(&key_of(number)[..]));
         }
     }
 }
@@ -324,21 +338,48 @@ fn a_table_grows_and_shrinks_through_all_depths() {
     assert!(empty.bytes < 4096, "memory comes back: {empty:?}");
 }
 
+/// P1: segments stay packed while tables grow and shrink at random, and all memory comes back.
+#[test]
+fn segments_stay_packed_in_memory() {
+    let slab = Rc::new(Slab::new());
+    let mut keyspace = Keyspace::new(Rc::clone(&slab), [1, 2, 3, 4]);
+    let (mut low, mut high, mut state) = (0, 0, 1);
+    for round in 0..60 {
+        let many = (splitmix(&mut state) % 8000) as u32;
+        if splitmix(&mut state) % 5 < if round < 30 { 4 } else { 1 } {
+            for number in high..high + many {
+                keyspace.set_string(&key_of(number), b"", Ttl::At(NOW));
+            }
+            high += many;
+        } else {
+            let end = (low + many).min(high);
+            (low..end).for_each(|number| assert!(keyspace.remove(&key_of(number))));
+            low = end;
+        }
+        check(&keyspace);
+        assert!((low..high).all(|number| keyspace.contains(&key_of(number))));
+    }
+    keyspace.clear_lazily();
+    while keyspace.maintain(100) {}
+    drop(keyspace);
+    assert_eq!(slab.used_bytes(), 0);
+}
+
 /// Ten thousand keys with one hash are slow, but neither loop nor deepen the directory without end.
 #[test]
 fn equal_hashes_share_one_segment() {
     for hash in HASHES {
         let mut keyspace = keyspace_with(hash);
-        for number in 0..3000 {
+        for number in 0..2000 {
             keyspace.set_string(&key_of(number), b"", Ttl::Clear);
         }
         check(&keyspace);
         assert!(keyspace.table_shape().directory <= 128);
-        for number in (0..3000).step_by(2) {
+        for number in (0..2000).step_by(2) {
             assert!(keyspace.remove(&key_of(number)));
         }
         check(&keyspace);
-        for number in 0..3000 {
+        for number in 0..2000 {
             assert_eq!(keyspace.contains(&key_of(number)), number % 2 == 1);
         }
     }
@@ -459,7 +500,7 @@ fn active_expiry_reaches_every_due_key() {
     let (mut expired, mut steps) = (0, 0);
     loop {
         let step = keyspace.expire_step(now, 100, |entry| assert!(entry.is_expired(now)));
-        assert!(step.examined < 300, "bounded");
+        assert!(step.examined < 150, "bounded");
         expired += step.expired;
         steps += 1;
         if step.wrapped {
