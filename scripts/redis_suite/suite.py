@@ -220,7 +220,7 @@ def run_unit(unit, shards, entries, options):
         if options.keep:
             kept = pathlib.Path(options.keep, f"{unit.name.replace('/', '-')}-{unit.mode}-{shards or 'default'}")
             shutil.rmtree(kept, ignore_errors=True)
-            shutil.copytree(home, kept, symlinks=True, ignore=shutil.ignore_patterns("unit", "integration", "support"))
+            shutil.copytree(home, kept, symlinks=True, ignore=shutil.ignore_patterns("unit", "integration", "support", "socket"))
     read_outcomes(output, covering, result)
     for entry in covering:
         entry.seen |= unit.name == entry.unit and not options.only
@@ -311,7 +311,7 @@ def read_outcomes(output, covering, result):
             records[-1][1].append(line)
     tags = {entry.tag: entry for entry in covering if entry.tag}
     for kind, lines in records:
-        name = "\n".join(lines) if kind in ("ok", "skip") else lines[0]
+        name = "\n".join(lines).rstrip("\n") if kind == "skip" else lines[0]
         if kind == "ok":
             result.passed.append(ELAPSED.sub("", lines[0]))
         elif kind in ("err", "TIMEOUT"):

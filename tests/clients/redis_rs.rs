@@ -26,7 +26,8 @@ pub fn blocking(server: &Server) {
 }
 
 fn client(server: &Server, protocol: ProtocolVersion) -> Client {
-    let info: ConnectionInfo = format!("redis://{}/", server.address()).into_connection_info().expect("a valid URL");
+    let info: ConnectionInfo =
+        format!("redis://{}/", server.address()).into_connection_info().expect("a valid URL");
     let redis = info.redis_settings().clone().set_protocol(protocol);
     Client::open(info.set_redis_settings(redis)).expect("a client needs no server yet")
 }
@@ -82,7 +83,7 @@ fn keys(c: &mut Connection) -> RedisResult<()> {
     assert!(c.pexpire_at::<_, bool>("moved", 4_000_000_000_000)?);
     assert_eq!(c.expire_time::<_, i64>("moved")?, 4_000_000_000);
     assert!(c.persist::<_, bool>("moved")?);
-    assert!(c.copy::<_, _, bool>("moved", "copied", redis::CopyOptions::default())?);
+    assert!(cmd("COPY").arg("moved").arg("copied").query::<bool>(c)?);
     assert_eq!(c.object_encoding::<_, String>("copied")?, "int");
     assert_eq!(cmd("DBSIZE").query::<i64>(c)?, 298);
     Ok(())
@@ -183,7 +184,8 @@ async fn multiplexed(client: &Client) -> RedisResult<()> {
             let read: i64 = connection.get(&key).await?;
             let absent: Option<String> = connection.get("absent").await?;
             assert_eq!((read, absent), (number, None));
-            let (replies,): (Vec<i64>,) = pipe().cmd("MGET").arg(&key).arg(&key).query_async(&mut connection).await?;
+            let (replies,): (Vec<i64>,) =
+                pipe().cmd("MGET").arg(&key).arg(&key).query_async(&mut connection).await?;
             assert_eq!(replies, [number, number]);
             RedisResult::Ok(())
         }
