@@ -10,10 +10,12 @@ PANEL_WIDTH = 300
 PANEL_GAP = 60
 BAR_HEIGHT = 11
 CELL_GAP = 12
+# A bar beyond it is cut, its figure is not: one bad peer must not flatten all the others.
+RATIO_MAX = 5.0
 
 STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #24292f; }
-  .title { font-weight: 600; font-size: 14px; }
+  .title { font-weight: 600; font-size: 13px; }
   .note { font-size: 11px; opacity: .75; }
   .axis { stroke: #24292f; stroke-opacity: .55; stroke-dasharray: 3 3; }
   @media (prefers-color-scheme: dark) { text { fill: #d5dae1; } .axis { stroke: #d5dae1; } }
@@ -27,8 +29,9 @@ def draw(report, reference, subject):
         names += [name for name in bars if name not in names]
     colours = assign_colours(names, reference, subject)
     panels = (("Throughput, × redis (longer is better)", "per_second"),
-              ("Server CPU per operation, × redis (shorter is better)", "server_cpu_us"))
-    scales = [max((bar[metric] for _, bars in rows for bar in bars.values()), default=1.0) for _, metric in panels]
+              ("Server CPU per op, × redis (shorter is better)", "server_cpu_us"))
+    scales = [min(max((bar[metric] for _, bars in rows for bar in bars.values()), default=1.0), RATIO_MAX)
+              for _, metric in panels]
 
     body = []
     top = 62
@@ -39,7 +42,7 @@ def draw(report, reference, subject):
             left = panel_left(panel)
             for index, (name, bar) in enumerate(bars.items()):
                 y = top + index * BAR_HEIGHT
-                width = bar[metric] / scales[panel] * (PANEL_WIDTH - 50)
+                width = min(bar[metric] / scales[panel], 1.0) * (PANEL_WIDTH - 50)
                 body.append(f'<rect x="{left}" y="{y}" width="{width:.1f}" height="{BAR_HEIGHT - 2}" rx="2" '
                             f'fill="{colours[name]}"/>')
                 body.append(text(left + width + 5, y + BAR_HEIGHT - 2.5, f"{bar[metric]:.2f}", kind="note"))
