@@ -10,6 +10,7 @@
 # PINION_SERVER=/path skips the build and measures that program; PROFILE=quick builds with that cargo profile.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export PYTHONDONTWRITEBYTECODE=1
 
 profile=${PROFILE:-release}
 pinion=${PINION_SERVER-target/$profile/pinion-server}

@@ -27,4 +27,5 @@ done
 if [[ $build != no ]]; then
     cargo build --quiet --profile "$profile" --bin pinion-server
 fi
+export PYTHONDONTWRITEBYTECODE=1
 exec python3 scripts/redis_suite/suite.py --source "$source" "${server[@]}" "$@"

@@ -29,6 +29,7 @@ import servers
 REFERENCE = "redis"
 SUBJECT = "pinion"
 METRICS = ("per_second", "server_cpu_us", "p50_us", "p99_us", "p999_us")
+OTHERS_BUSY_MAX = 0.15
 SUITES = ("throughput", "shards", "defaults", "memory")
 
 
@@ -89,6 +90,11 @@ def main():
         "cells": results,
         "memory": memory,
     }
+    disturbed = [cell["name"] for cell in results
+                 if any(row["others_busy"] > OTHERS_BUSY_MAX for row in cell["servers"].values())]
+    if disturbed:
+        print(f"\nWARNING: other processes were busy during {len(disturbed)} of {len(results)} cells; do not trust"
+              f" the throughput and latency of: {', '.join(disturbed)}")
     print(f"\n{round(time.monotonic() - started)} s on {report['machine']['description']}")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as out:
@@ -210,7 +216,7 @@ def measure(suite, value_bytes, cells, loader, options):
             result = {"name": cell.name, **dataclasses.asdict(cell), "servers": {}}
             for name, rounds in samples.items():
                 result["servers"][name] = {key: statistics.median(sample[key] for sample in rounds)
-                                           for key in (*METRICS, "server_busy", "client_busy")}
+                                           for key in (*METRICS, "server_busy", "client_busy", "others_busy")}
                 result["servers"][name]["rounds"] = [sample["per_second"] for sample in rounds]
             show(result)
             results.append(result)
@@ -221,10 +227,23 @@ def load(loader, server, client_cpus, arguments):
     command = [loader, "--port", str(server.port), "--server-pid", str(server.pid), *map(str, arguments)]
     if client_cpus is not None:
         command = ["taskset", "-c", ",".join(map(str, client_cpus)), *command]
+    busy_before, started = busy_seconds(), time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"bench: {server.name}: {done.stderr.strip()}\n  {shlex.join(command)}")
-    return json.loads(done.stdout)
+    elapsed = time.monotonic() - started
+    sample = json.loads(done.stdout)
+    # What ran besides server and client, in CPUs: a rough figure that tells a disturbed round from a quiet one.
+    sample["others_busy"] = max(0.0, (busy_seconds() - busy_before) / elapsed
+                                - sample["server_busy"] - sample["client_busy"])
+    return sample
+
+
+def busy_seconds():
+    """CPU time that all processes of the machine have used, and time stolen from it."""
+    with open("/proc/stat", encoding="ascii") as lines:
+        user, nice, system, _idle, _wait, irq, softirq, steal = map(int, lines.readline().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def measure_memory(loader, options):
@@ -254,14 +273,14 @@ def show(result):
     """One cell as a table; the ratios are to the first server, which is redis."""
     print(f"\n{result['name']}")
     print(f"  {'':<18}{'ops/s':>12}{'ratio':>8}{'cpu us/op':>11}{'ratio':>8}"
-          f"{'p50 us':>9}{'p99 us':>9}{'p99.9 us':>10}{'server':>8}{'client':>8}")
+          f"{'p50 us':>9}{'p99 us':>9}{'p99.9 us':>10}{'server':>8}{'client':>8}{'others':>8}")
     reference = next(iter(result["servers"].values()))
     for name, row in result["servers"].items():
         row["ratio"] = {metric: row[metric] / reference[metric] for metric in METRICS}
         print(f"  {name:<18}{row['per_second']:>12,.0f}{row['ratio']['per_second']:>7.2f}x"
               f"{row['server_cpu_us']:>11.3f}{row['ratio']['server_cpu_us']:>7.2f}x"
               f"{row['p50_us']:>9.0f}{row['p99_us']:>9.0f}{row['p999_us']:>10.0f}"
-              f"{row['server_busy']:>8.0%}{row['client_busy']:>8.0%}", flush=True)
+              f"{row['server_busy']:>8.0%}{row['client_busy']:>8.0%}{row['others_busy']:>8.0%}", flush=True)
     one, two = (result["servers"].get(f"{SUBJECT} {count}") for count in ("1 shard", "2 shards"))
     if one and two:
         result["two_shards_to_one"] = {metric: two[metric] / one[metric] for metric in METRICS}
