@@ -1,0 +1,240 @@
+//! A server process for one test: Pinion as this crate built it, or the pinned redis-server as reference.
+//!
+//! Invariants
+//!   S1  A started server answers: `start` returns after its first reply, or panics with its log.
+//!   S2  No server outlives its `Server`; its files live in a directory that goes with it.
+//!   S3  No port is fixed: each server gets a free one, and another if somebody else was faster.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::Client;
+
+/// The reference of all comparisons: Debian's package.
+pub const REDIS_VERSION: &str = "7.0.15";
+
+/// One shard (nothing crosses cores) and several (almost everything does, on whatever CPUs there are).
+pub const SHARD_COUNTS: [usize; 2] = [1, 4];
+
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const START_ATTEMPTS: usize = 5;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    Pinion { shards: usize },
+    Redis,
+}
+
+pub struct Server {
+    program: Program,
+    child: Child,
+    port: u16,
+    flags: Vec<String>,
+    directory: TempDir,
+}
+
+/// Runs a test once per shard count, each time with a fresh server.
+pub fn on_each_shard_count(test: impl Fn(&Server)) {
+    for shards in SHARD_COUNTS {
+        // Shown only when the test fails.
+        println!("with {shards} shard(s)");
+        test(&Server::pinion(shards));
+    }
+}
+
+impl Server {
+    pub fn pinion(shards: usize) -> Server {
+        Server::start(Program::Pinion { shards }, &[])
+    }
+
+    pub fn redis() -> Server {
+        Server::start(Program::Redis, &[])
+    }
+
+    /// Starts with further flags in redis.conf's words, as `&["--requirepass", "secret"]`.
+    pub fn start(program: Program, flags: &[&str]) -> Server {
+        for attempt in 1.. {
+            let directory = tempfile::tempdir().expect("a temporary directory can be made");
+            let mut server = Server::spawn(program, flags, directory);
+            if server.answers() {
+                return server;
+            }
+            let log = server.log();
+            let port_taken = log.contains("in use") || log.contains("Failed listening");
+            assert!(port_taken && attempt < START_ATTEMPTS, "{program:?} {flags:?} did not start:\n{log}");
+        }
+        unreachable!("the last attempt asserts")
+    }
+
+    fn spawn(program: Program, flags: &[&str], directory: TempDir) -> Server {
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let port = free_port();
+        let child = launch(program, port, &flags, directory.path());
+        Server { program, child, port, flags, directory }
+    }
+
+    /// Waits for the first reply, whatever it is: with a password set it is an error (S1).
+    fn answers(&mut self) -> bool {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while Instant::now() < deadline {
+            if self.child.try_wait().expect("the child is ours").is_some() {
+                return false;
+            }
+            if let Ok(mut stream) = TcpStream::connect(self.address()) {
+                let mut first = [0; 1];
+                let asked = stream
+                    .set_read_timeout(Some(Duration::from_secs(5)))
+                    .and_then(|()| stream.write_all(b"PING\r\n"))
+                    .and_then(|()| stream.read_exact(&mut first));
+                if asked.is_ok() && matches!(first[0], b'+' | b'-') {
+                    return true;
+                }
+            }
+            // Only the pace of asking again; what ends the wait is the reply.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    pub fn program(&self) -> Program {
+        self.program
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn unix_socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address()).unwrap_or_else(|error| panic!("{error}; log:\n{}", self.log()))
+    }
+
+    /// A connection that has said HELLO 3.
+    pub fn connect_resp3(&self) -> Client {
+        let mut client = self.connect();
+        let greeting = client.command(&["HELLO", "3"]);
+        assert!(greeting.get("proto").is_some(), "HELLO 3 answered {greeting}");
+        client
+    }
+
+    pub fn connect_unix(&self) -> Client {
+        Client::connect_unix(&self.unix_socket())
+            .unwrap_or_else(|error| panic!("{error}; log:\n{}", self.log()))
+    }
+
+    /// Standard output and error so far.
+    pub fn log(&self) -> String {
+        let bytes = fs::read(self.directory.path().join("log")).expect("the log was created at the start");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits for the process to end by itself, as after SHUTDOWN or a signal.
+    pub fn wait_for_exit(&mut self, timeout: Duration) -> ExitStatus {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the child is ours") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "still running after {timeout:?}; log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Kills the process and starts it again: same port, flags and directory, as after a crash.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.child = launch(self.program, self.port, &self.flags, self.directory.path());
+        assert!(self.answers(), "{:?} did not start again:\n{}", self.program, self.log());
+    }
+
+    pub fn kill(&mut self) {
+        // It may have ended by itself; then there is nothing left to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            println!("log of {:?}:\n{}", self.program, self.log());
+        }
+    }
+}
+
+fn launch(program: Program, port: u16, flags: &[String], directory: &Path) -> Child {
+    let log = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(directory.join("log"))
+        .expect("the directory is ours to write");
+    let mut command = Command::new(executable(program));
+    if let Program::Pinion { shards } = program {
+        command.args(["--shards", &shards.to_string()]);
+    }
+    command
+        .args(["--port", &port.to_string(), "--save", "", "--appendonly", "no", "--unixsocket", "socket"])
+        .args(["--enable-debug-command", "yes", "--enable-protected-configs", "yes", "--dir"])
+        .arg(directory)
+        .args(flags)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stderr(log.try_clone().expect("the log's descriptor can be duplicated"))
+        .stdout(log)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program:?} cannot be started: {error}"))
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the kernel has a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
+
+/// `PINION_SERVER` puts another build (or another program) in Pinion's place, `REDIS_SERVER` another reference.
+fn executable(program: Program) -> PathBuf {
+    match program {
+        Program::Pinion { .. } => std::env::var_os("PINION_SERVER")
+            .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_pinion-server")), PathBuf::from),
+        Program::Redis => reference().to_owned(),
+    }
+}
+
+/// The redis-server on PATH, once its version was seen to be the pinned one.
+fn reference() -> &'static Path {
+    static REFERENCE: OnceLock<PathBuf> = OnceLock::new();
+    REFERENCE.get_or_init(|| {
+        let path = PathBuf::from(std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()));
+        let output = Command::new(&path).arg("--version").output().unwrap_or_else(|error| {
+            panic!("{}: {error}; on Debian: apt-get install redis-server", path.display())
+        });
+        let version = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            version.contains(&format!("v={REDIS_VERSION} ")),
+            "the reference is redis-server {REDIS_VERSION} (Debian 12's package), found: {version}"
+        );
+        path
+    })
+}
