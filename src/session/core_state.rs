@@ -136,6 +136,12 @@ impl CoreState {
         }
     }
 
+    /// CLIENT UNBLOCK: ends the wait of a client in a blocking command; whether it was in one. What holds a
+    /// client back during CLIENT PAUSE is no such command.
+    pub fn unblock(&mut self, _id: u64, _with_error: bool) -> bool {
+        false
+    }
+
     /// Closes a client at the end of this turn, whatever it is doing.
     pub fn doom(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
