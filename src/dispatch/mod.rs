@@ -223,6 +223,10 @@ impl Dispatch {
         account::monitor(core, key, command, argv);
         let client = core.clients.running(key);
         let (first, step) = command.spec.keys[0].stride().expect("PerShard keys repeat to the end");
+        if (argv.len() - first) % step != 0 {
+            // A key without its value: the handler says so, wherever it runs.
+            return self.on_one_shard(core, key, command, run, core.index, argv);
+        }
         let mut part_of_core = vec![u16::MAX; core.cores];
         let mut parts: Vec<(usize, Vec<usize>)> = Vec::new();
         let mut order = Vec::with_capacity(argv.len() / step);
