@@ -1,13 +1,19 @@
 //! What the server knows about one client. A client lives on the core that its connection was dealt to.
 
+mod describe;
+mod filter;
 mod output;
 mod registry;
 
+pub use filter::ClientFilter;
 pub use output::Output;
 pub use registry::{ClientKey, Clients};
 
 use crate::base::UnixMillis;
 use crate::resp::Protocol;
+
+/// The only user there is; the password of `requirepass` is its.
+pub const DEFAULT_USER: &str = "default";
 
 pub struct Client {
     /// Unique in the server's life, ascending in the order of arrival.
@@ -74,6 +80,37 @@ pub enum ReplyMode {
     Off,
     /// The reply of the command after CLIENT REPLY SKIP.
     SkipNext,
+    /// That command is running; it may change the mode itself.
+    Skipping,
+}
+
+/// The kinds that CLIENT LIST TYPE and CLIENT KILL TYPE tell apart.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClientClass {
+    Normal,
+    Replica,
+    PubSub,
+    Master,
+}
+
+impl ClientClass {
+    /// `slave` is the old name of `replica`.
+    pub fn named(name: &[u8]) -> Option<Self> {
+        let names: [(&str, Self); 5] = [
+            ("normal", Self::Normal),
+            ("slave", Self::Replica),
+            ("replica", Self::Replica),
+            ("pubsub", Self::PubSub),
+            ("master", Self::Master),
+        ];
+        let found = names.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
+        found.map(|(_, class)| *class)
+    }
+}
+
+/// Whether CLIENT SETNAME and CLIENT SETINFO take this text: it must not break the lines of CLIENT LIST.
+pub fn is_valid_attribute(text: &[u8]) -> bool {
+    text.iter().all(|byte| matches!(byte, b'!'..=b'~'))
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -157,6 +194,10 @@ impl Client {
         self.output.pending_bytes() + self.sending_bytes
     }
 
+    pub fn class(&self) -> ClientClass {
+        ClientClass::Normal
+    }
+
     /// On this machine: over loopback or a unix socket.
     pub fn is_local(&self) -> bool {
         self.is_unix || self.address.starts_with("127.") || self.address.starts_with("[::1]")
@@ -172,6 +213,16 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attributes_have_no_spaces_and_classes_two_names_for_replicas() {
+        assert!(is_valid_attribute(b"") && is_valid_attribute(b"!~az"));
+        for bad in [&b"a b"[..], b"a\n", b"\x7f", b"\xc3\xa9", b"\0"] {
+            assert!(!is_valid_attribute(bad), "{bad:?}");
+        }
+        assert_eq!(ClientClass::named(b"Slave"), ClientClass::named(b"REPLICA"));
+        assert_eq!(ClientClass::named(b"normals"), None);
+    }
 
     #[test]
     fn a_write_under_way_holds_back_commands_for_other_shards_only() {

@@ -93,6 +93,11 @@ impl Output {
         self.ready.len() + self.held + after
     }
 
+    /// Bytes allocated for what can be sent.
+    pub fn room(&self) -> usize {
+        self.ready.capacity()
+    }
+
     pub fn open_slots(&self) -> usize {
         self.slots.len()
     }

@@ -116,6 +116,23 @@ impl CommandTable {
         Some(&self.commands[usize::from(*id)])
     }
 
+    /// The command or subcommand of a full name: `get`, `config|get`.
+    pub fn find_full(&self, name: &[u8]) -> Option<&Command> {
+        match name.iter().position(|byte| *byte == b'|') {
+            None => self.find(name),
+            Some(bar) => self.subcommand(self.find(&name[..bar])?, &name[bar + 1..]),
+        }
+    }
+
+    pub fn subcommands_of(&self, container: &Command) -> impl Iterator<Item = &Command> + '_ {
+        self.subcommands[usize::from(container.id)].iter().map(|(_, id)| self.by_id(*id))
+    }
+
+    /// Every command that clients can name, and its subcommands.
+    pub fn reachable(&self) -> impl Iterator<Item = &Command> + '_ {
+        self.top_level().flat_map(|command| std::iter::once(command).chain(self.subcommands_of(command)))
+    }
+
     /// The command that a request names, its arity checked.
     ///
     /// # Errors
@@ -142,6 +159,16 @@ impl CommandTable {
             return Err(CommandError::WrongArity(command.spec.full_name));
         }
         Ok(command)
+    }
+
+    /// The command of a request that [`resolve`](Self::resolve) refused for the number of its arguments; none
+    /// if it names no command. Statistics count the refusal there.
+    pub fn meant_by(&self, argv: Argv<'_>) -> Option<&Command> {
+        let command = self.find(argv.first()?)?;
+        match argv.get(1) {
+            Some(name) if !command.spec.subcommands.is_empty() => self.subcommand(command, name),
+            _ => Some(command),
+        }
     }
 
     pub fn by_id(&self, id: u16) -> &Command {

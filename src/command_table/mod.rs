@@ -13,6 +13,7 @@
 //! | `Client` | on the client's core |
 
 mod args;
+pub mod docs;
 mod grammar;
 mod key_spec;
 mod lookup;

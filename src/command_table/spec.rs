@@ -264,6 +264,8 @@ impl CommandSpec {
             Category::Fast => flag(Flag::Fast),
             Category::Slow => !flag(Flag::Fast),
             Category::Blocking => flag(Flag::Blocking),
+            // Redis gives a container no category but its speed.
+            _ if matches!(self.handler, Handler::Container) => false,
             _ => Self::category_of(self.group) == Some(category),
         };
         Category::ALL

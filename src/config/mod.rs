@@ -60,6 +60,14 @@ impl Default for Config {
     }
 }
 
+/// Whether the value of the parameter of this name must not be shown (a password).
+pub fn is_sensitive(name: &[u8]) -> bool {
+    let named = |declaration: &&Declaration| {
+        declaration.names().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+    };
+    TABLE.iter().find(named).is_some_and(|declaration| declaration.sensitive)
+}
+
 impl Config {
     /// The value of a parameter, in its own type: `config.get(MAXCLIENTS)`.
     pub fn get<T: Reading>(&self, parameter: Param<T>) -> T::Out<'_> {

@@ -18,9 +18,10 @@ mod query_buffer;
 
 pub use accept::{AcceptPolicy, describe, refusal};
 
-use crate::client::{ClientKey, Closing};
+use crate::client::{Blocked, ClientKey, Closing};
 use crate::dispatch::{Dispatch, Flow};
 use crate::net::{Ring, StreamId};
+use crate::observability::{Level, quote};
 use crate::resp::{ArgRange, Argv, ArgvBuf, Limits, Progress, ProtocolError, Reply, RequestParser};
 use crate::session::CoreState;
 use query_buffer::QueryBuffer;
@@ -162,12 +163,18 @@ impl Connections {
             return;
         };
         connection.ended = true;
-        if failed {
+        let key = connection.client;
+        if core.shared.log.shows(Level::Verbose) {
+            let text = if failed { "Reading from client failed: " } else { "Client closed connection " };
+            core.shared.log.verbose(format!("{text}{}", core.describe(key)));
+        }
+        // Who is held back by CLIENT PAUSE has not begun to be served: its requests go with it.
+        let held = core.clients.get(key).is_some_and(|client| client.blocked == Some(Blocked::Paused));
+        if failed || held {
             close(connection, core, ring, &mut self.stream_of);
             return;
         }
         // What was asked before is still answered.
-        let key = connection.client;
         let waits = !connection.query.is_empty();
         let Some(client) = core.clients.get_mut(key) else { return };
         let busy = !client.in_flight.is_idle() || client.output.open_slots() > 0 || client.blocked.is_some();
@@ -190,6 +197,7 @@ impl Connections {
         let key = connection.client;
         let Some(client) = core.clients.get_mut(key) else { return };
         client.total_sent += client.sending_bytes as u64;
+        client.last_interaction = core.now.unix;
         client.sending_bytes = 0;
         if connection.receiving_paused && client.output_bytes() < UNREAD_REPLIES_MAX / 2 {
             connection.receiving_paused = false;
@@ -250,7 +258,11 @@ impl Connections {
             && core.settings.output_limit_reached(client, pending, core.now.unix)
         {
             core.counters.client_output_buffer_limit_disconnections += 1;
-            client.closing = Closing::Now;
+            // Once: a client that is on its way out already is not told of again.
+            if client.closing != Closing::Now {
+                client.closing = Closing::Now;
+                core.log_output_limit(key);
+            }
             core.doomed.push(key);
             return;
         }
@@ -298,7 +310,9 @@ impl Connection {
     ) -> usize {
         let mut at = 0;
         while at < bytes.len() {
-            let Some(client) = core.clients.get(self.client) else { return bytes.len() };
+            let Some(client) = core.clients.get_mut(self.client) else { return bytes.len() };
+            // For CLIENT LIST: as in Redis, with the requests that run now.
+            client.query_bytes = bytes.len();
             if !client.may_start() || self.receiving_paused {
                 // Bytes after QUIT or a protocol error are nobody's.
                 return if client.closing == Closing::No { at } else { bytes.len() };
@@ -360,7 +374,7 @@ impl Connection {
             }
             at = end;
             if let Some(error) = failure {
-                self.protocol_error(core, &error);
+                self.protocol_error(core, &error, &bytes[end..]);
                 return bytes.len();
             }
             if waits_for_more {
@@ -370,9 +384,14 @@ impl Connection {
         at
     }
 
-    fn protocol_error(&mut self, core: &mut CoreState, error: &ProtocolError) {
-        let Some(client) = core.clients.get_mut(self.client) else { return };
+    /// `rest` begins with the request that is wrong.
+    fn protocol_error(&mut self, core: &mut CoreState, error: &ProtocolError, rest: &[u8]) {
         let text = error.text();
+        if core.shared.log.shows(Level::Verbose) {
+            let client = core.describe(self.client);
+            core.shared.log.verbose(wrong_request(&String::from_utf8_lossy(&text), &client, rest));
+        }
+        let Some(client) = core.clients.get_mut(self.client) else { return };
         core.command_stats.error(&text);
         core.counters.errors_replied += 1;
         Reply::new(client.output.writer(), client.protocol).error(&text);
@@ -387,6 +406,14 @@ impl Connection {
         if self.query.len() > core.settings.query_buffer_max {
             core.counters.client_query_buffer_limit_disconnections += 1;
             client.closing = Closing::Now;
+            let begin = &self.query.bytes()[..self.query.len().min(64)];
+            let mut quoted = Vec::new();
+            quote(begin, &mut quoted);
+            core.shared.log.warning(format!(
+                "Closing client that reached max query buffer length: {} (qbuf initial bytes: {})",
+                core.describe(self.client),
+                String::from_utf8_lossy(&quoted),
+            ));
             core.doomed.push(self.client);
             return;
         }
@@ -401,6 +428,24 @@ impl Connection {
             core.unsent.push(self.client);
         }
     }
+}
+
+/// The log's line about a protocol error: who, and a sample of what was sent.
+fn wrong_request(error: &str, client: &str, rest: &[u8]) -> String {
+    const SHOWN: usize = 128;
+    let printable = |bytes: &[u8]| -> String {
+        let shown = |byte: &u8| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { '.' };
+        bytes.iter().map(shown).collect()
+    };
+    let error = error.strip_prefix("ERR Protocol error: ").unwrap_or(error);
+    let sample = if rest.len() < SHOWN {
+        format!("'{}'", printable(rest))
+    } else {
+        let (begin, end) = (&rest[..SHOWN / 2], &rest[rest.len() - SHOWN / 2..]);
+        let more = rest.len() - SHOWN;
+        format!("'{}' (... more {more} bytes ...) '{}'", printable(begin), printable(end))
+    };
+    format!("Protocol error ({error}) from client: {client}. Query buffer during protocol error: {sample}")
 }
 
 impl Ahead {

@@ -5,11 +5,12 @@
 
 use super::gather::Gather;
 use super::message::Item;
+use super::redaction::redacted;
 use crate::base::clock;
 use crate::client::{ClientKey, ReplyMode};
 use crate::command_table::{Command, Flag};
 use crate::observability::{LatencyEvent, SlowCommand, slowlog};
-use crate::resp::{Argv, Reply};
+use crate::resp::{Argv, ArgvBuf, Reply};
 use crate::session::CoreState;
 use crate::shard::CommandError;
 
@@ -63,7 +64,10 @@ fn notable(core: &mut CoreState, key: ClientKey, command: &Command, argv: Argv<'
             id: core.shared.next_slowlog_id(),
             unix_seconds,
             microseconds,
-            arguments: slowlog::shorten(argv.iter()),
+            arguments: match redacted(command, argv) {
+                Some(shown) => slowlog::shorten(shown.as_argv().iter()),
+                None => slowlog::shorten(argv.iter()),
+            },
             client_address: client.address.clone(),
             client_name: client.name.clone(),
         };
@@ -88,21 +92,16 @@ pub(super) fn refuse(core: &mut CoreState, key: ClientKey, command: Option<&Comm
     }
 }
 
-/// A command of the client itself has run and left its reply in `bytes`.
-pub(super) fn replied(
-    core: &mut CoreState,
-    key: ClientKey,
-    command: &Command,
-    argv: Argv<'_>,
-    bytes: &[u8],
-    skip: bool,
-) {
+/// A command of the client itself has run and left its reply in `bytes`. Whether it is heard depends on the
+/// reply mode that the command leaves behind: CLIENT REPLY ON is answered, even after SKIP.
+pub(super) fn replied(core: &mut CoreState, key: ClientKey, command: &Command, argv: Argv<'_>, bytes: &[u8]) {
     let failed = note_error(core, bytes);
-    if let Some(client) = core.clients.get_mut(key)
-        && !skip
-        && client.reply_mode != ReplyMode::Off
-    {
-        client.output.writer().extend_from_slice(bytes);
+    if let Some(client) = core.clients.get_mut(key) {
+        match client.reply_mode {
+            ReplyMode::Skipping => client.reply_mode = ReplyMode::On,
+            ReplyMode::Off => {}
+            ReplyMode::On | ReplyMode::SkipNext => client.output.writer().extend_from_slice(bytes),
+        }
         core.unsent.push(key);
     }
     ran(core, key, command, argv, failed);
@@ -175,6 +174,13 @@ fn feed_monitors(core: &mut CoreState, key: ClientKey, command: &Command, argv: 
         return;
     }
     let client = core.clients.running(key);
-    let line = crate::observability::monitor_line(core.now.unix_us, client.db, &client.address, argv.iter());
+    let unix_address = client.is_unix.then(|| {
+        let path = client.address.strip_suffix(":0").unwrap_or(&client.address);
+        format!("unix:{path}")
+    });
+    let address = unix_address.as_deref().unwrap_or(&client.address);
+    let shown = redacted(command, argv);
+    let argv = shown.as_ref().map_or(argv, ArgvBuf::as_argv);
+    let line = crate::observability::monitor_line(core.now.unix_us, client.db, address, argv.iter());
     core.feed_monitors(&line);
 }

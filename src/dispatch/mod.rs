@@ -12,6 +12,7 @@ mod account;
 mod admission;
 mod gather;
 mod message;
+mod redaction;
 pub mod route;
 
 pub use message::{Batch, Dealt, Message, ReturnTo};
@@ -79,11 +80,14 @@ impl Dispatch {
         let command = match core.table.resolve(argv) {
             Ok(command) => *command,
             Err(error) => {
-                account::refuse(core, key, None, &error);
+                let meant = core.table.meant_by(argv).copied();
+                core.clients.running(key).last_command = meant.map(|command| command.id);
+                account::refuse(core, key, meant.as_ref(), &error);
                 return Flow::Next;
             }
         };
         let client = core.clients.running(key);
+        client.last_command = Some(command.id);
         let situation = Situation {
             authenticated: client.authenticated || !core.settings.password_required,
             loading: core.settings.loading,
@@ -127,7 +131,6 @@ impl Dispatch {
         if flow == Flow::Next
             && let Some(client) = core.clients.get_mut(key)
         {
-            client.last_command = Some(command.id);
             client.total_commands += 1;
         }
         flow
@@ -220,6 +223,10 @@ impl Dispatch {
         account::monitor(core, key, command, argv);
         let client = core.clients.running(key);
         let (first, step) = command.spec.keys[0].stride().expect("PerShard keys repeat to the end");
+        if (argv.len() - first) % step != 0 {
+            // A key without its value: the handler says so, wherever it runs.
+            return self.on_one_shard(core, key, command, run, core.index, argv);
+        }
         let mut part_of_core = vec![u16::MAX; core.cores];
         let mut parts: Vec<(usize, Vec<usize>)> = Vec::new();
         let mut order = Vec::with_capacity(argv.len() / step);
@@ -372,9 +379,11 @@ impl Dispatch {
         if !core.clients.running(key).in_flight.is_idle() && !core.settings.relaxed_ordering {
             return Flow::Stall;
         }
-        account::monitor(core, key, command, argv);
-        let protocol = core.clients.running(key).protocol;
-        let skip = take_skip(core, key);
+        let client = core.clients.running(key);
+        if client.reply_mode == ReplyMode::SkipNext {
+            client.reply_mode = ReplyMode::Skipping;
+        }
+        let protocol = client.protocol;
         let mut bytes = std::mem::take(&mut self.scratch);
         let mut reply = Reply::new(&mut bytes, protocol);
         let mut session = Session { core, key };
@@ -383,7 +392,9 @@ impl Dispatch {
             bytes.clear();
             Reply::new(&mut bytes, protocol).error(error.text().as_ref());
         }
-        account::replied(core, key, command, argv, &bytes, skip);
+        account::replied(core, key, command, argv, &bytes);
+        // Afterwards, as in Redis: SELECT is shown with the database it has chosen.
+        account::monitor(core, key, command, argv);
         bytes.clear();
         self.scratch = bytes;
         Flow::Next
@@ -407,10 +418,13 @@ impl Dispatch {
         account::monitor(core, key, command, argv);
         let args = Args::new(argv, usize::from(command.names));
         if let Err(error) = begin(&mut Session { core, key }, args) {
-            let skip = take_skip(core, key);
+            let client = core.clients.running(key);
+            if client.reply_mode == ReplyMode::SkipNext {
+                client.reply_mode = ReplyMode::Skipping;
+            }
             let mut bytes = Vec::new();
             Reply::new(&mut bytes, asker.protocol).error(error.text().as_ref());
-            account::replied(core, key, command, argv, &bytes, skip);
+            account::replied(core, key, command, argv, &bytes);
             return Flow::Next;
         }
         let own = collect(core, asker, args);
@@ -667,17 +681,8 @@ fn take_muted(mode: &mut ReplyMode) -> bool {
             *mode = ReplyMode::On;
             true
         }
+        ReplyMode::Skipping => unreachable!("only while a command of the client itself runs"),
     }
-}
-
-/// As [`take_muted`] for a command that may itself change the mode: only SKIP counts beforehand.
-fn take_skip(core: &mut CoreState, key: ClientKey) -> bool {
-    let mode = &mut core.clients.running(key).reply_mode;
-    let skip = *mode == ReplyMode::SkipNext;
-    if skip {
-        *mode = ReplyMode::On;
-    }
-    skip
 }
 
 /// What an error reply looks like, for those who must write one without a handler.

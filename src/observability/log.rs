@@ -33,8 +33,13 @@ impl Logger {
         self.level.store(level as u8, Ordering::Relaxed);
     }
 
+    /// Whether lines of this level are written: ask before making an expensive one.
+    pub fn shows(&self, level: Level) -> bool {
+        level as u8 >= self.level.load(Ordering::Relaxed)
+    }
+
     pub fn log(&self, level: Level, text: &str) {
-        if (level as u8) < self.level.load(Ordering::Relaxed) {
+        if !self.shows(level) {
             return;
         }
         let mark = match level {

@@ -11,5 +11,5 @@ pub use command_stats::{CommandStat, CommandStats};
 pub use counters::Counters;
 pub use latency_monitor::{LatencyEvent, LatencyMonitor};
 pub use log::{Level, Logger};
-pub use monitor::monitor_line;
+pub use monitor::{monitor_line, quote};
 pub use slowlog::{SlowCommand, Slowlog};

@@ -189,11 +189,13 @@ fn accept(state: &mut CoreState, dispatch: &mut Dispatch, socket: OwnedFd, peer:
 fn admit(state: &mut CoreState, ring: &mut Ring, connections: &mut Connections, dealt: Dealt) {
     let mut client = Client::new(state.shared.next_client_id(), state.now.unix);
     client.fd = dealt.socket.as_raw_fd();
-    client.address = dealt.address;
     client.is_unix = dealt.is_unix;
     client.authenticated = !state.settings.password_required;
     let stream = ring.attach(dealt.socket);
     client.local_address = ring.local_address(stream).map_or_else(String::new, |address| address.to_string());
+    // The connecting end of a unix socket has no name; Redis shows the path for both.
+    client.address = if client.is_unix { client.local_address.clone() } else { dealt.address };
+    state.shared.log.verbose(format!("Accepted {}", client.address));
     let key = state.clients.insert(client);
     connections.open(stream, key);
 }

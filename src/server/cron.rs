@@ -32,7 +32,13 @@ impl Cron {
 
     /// How long the core may sleep.
     pub fn due_in(&self, core: &CoreState) -> Duration {
-        Duration::from_nanos(self.next_ns.saturating_sub(core.now.monotonic_ns))
+        let periodic = Duration::from_nanos(self.next_ns.saturating_sub(core.now.monotonic_ns));
+        if core.paused.is_empty() {
+            return periodic;
+        }
+        // Nobody else wakes the core when CLIENT PAUSE runs out.
+        let pause_ms = core.shared.pause.until_ms().saturating_sub(core.now.unix.0);
+        periodic.min(Duration::from_millis(pause_ms))
     }
 
     /// Does what is due; whether there is more that should not wait for the next round.
@@ -51,7 +57,8 @@ impl Cron {
             }
         }
         let freeing = core.shard.free_slice() == Maintenance::More;
-        self.expire(core) || freeing
+        // As in Redis, CLIENT PAUSE holds the data still: what expires meanwhile is removed after it.
+        (!core.settings.paused && self.expire(core)) || freeing
     }
 
     /// A piece of active expiry; whether another piece would find work.
@@ -90,12 +97,14 @@ impl Cron {
 
 /// Once a second: clients that have been idle for longer than `timeout`, and soft output limits.
 fn look_after_clients(core: &mut CoreState) {
-    let (now, timeout_ms) = (core.now.unix, core.settings.timeout_s * 1000);
-    let mut gone: Vec<ClientKey> = Vec::new();
+    let (now, timeout_s) = (core.now.unix, core.settings.timeout_s);
+    let (mut gone, mut over_limit): (Vec<ClientKey>, Vec<ClientKey>) = Default::default();
     let settings = &core.settings;
     for (key, client) in core.clients.iter_mut() {
-        let idle_ms = now.0.saturating_sub(client.last_interaction.0);
-        let idle = timeout_ms > 0 && idle_ms > timeout_ms && !client.monitor && client.blocked.is_none();
+        // In whole seconds, as Redis counts them.
+        let idle_s = (now.0 / 1000).saturating_sub(client.last_interaction.0 / 1000);
+        let waits = client.monitor || client.blocked.is_some() || !client.in_flight.is_idle();
+        let idle = timeout_s > 0 && idle_s > timeout_s && !waits;
         let pending = client.output_bytes();
         let over =
             pending > settings.output_limit_least && settings.output_limit_reached(client, pending, now);
@@ -103,9 +112,15 @@ fn look_after_clients(core: &mut CoreState) {
             core.counters.client_output_buffer_limit_disconnections += 1;
         }
         if idle || over {
+            if over {
+                over_limit.push(key);
+            } else {
+                core.shared.log.verbose("Closing idle client");
+            }
             gone.push(key);
         }
     }
+    over_limit.into_iter().for_each(|key| core.log_output_limit(key));
     for key in gone {
         core.doom(key);
     }

@@ -136,6 +136,26 @@ impl CoreState {
         }
     }
 
+    /// CLIENT UNBLOCK: ends the wait of a client in a blocking command; whether it was in one. What holds a
+    /// client back during CLIENT PAUSE is no such command.
+    pub fn unblock(&mut self, _id: u64, _with_error: bool) -> bool {
+        false
+    }
+
+    /// A client as the log shows it.
+    pub fn describe(&self, key: ClientKey) -> String {
+        let Some(client) = self.clients.get(key) else { return String::new() };
+        let command = client.last_command.map(|id| self.table.by_id(id).spec.full_name);
+        client.describe(self.now.unix, command, 0)
+    }
+
+    pub fn log_output_limit(&self, key: ClientKey) {
+        let client = self.describe(key);
+        let text =
+            format!("Client {client} scheduled to be closed ASAP for overcoming of output buffer limits.");
+        self.shared.log.warning(text);
+    }
+
     /// Closes a client at the end of this turn, whatever it is doing.
     pub fn doom(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {

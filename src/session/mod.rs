@@ -1,5 +1,6 @@
 //! What a command that runs on the client's own core may touch: the core, and the client itself.
 
+mod authentication;
 mod core_state;
 mod settings;
 mod shared;
