@@ -1,12 +1,34 @@
 //! What each command does, one file per family. A file declares its commands next to their code; this
 //! file only joins the families.
 
+mod config;
 mod connection;
+mod debug;
+mod function;
+mod help;
+mod info;
+mod latency;
+mod memory;
+mod persistence;
+mod server;
+mod slowlog;
 mod string;
 
 use crate::command_table::{CommandSpec, CommandTable};
 
-const FAMILIES: &[&[&CommandSpec]] = &[connection::COMMANDS, string::COMMANDS];
+const FAMILIES: &[&[&CommandSpec]] = &[
+    config::COMMANDS,
+    connection::COMMANDS,
+    debug::COMMANDS,
+    function::COMMANDS,
+    info::COMMANDS,
+    latency::COMMANDS,
+    memory::COMMANDS,
+    persistence::COMMANDS,
+    server::COMMANDS,
+    slowlog::COMMANDS,
+    string::COMMANDS,
+];
 
 /// All commands; `renamed` is what `rename-command` says.
 pub fn table(renamed: &[(String, String)]) -> CommandTable {

@@ -4,7 +4,7 @@
 
 use crate::base::clock;
 use crate::client::ClientKey;
-use crate::observability::LatencyEvent;
+use crate::observability::{BufferPeaks, LatencyEvent};
 use crate::session::CoreState;
 use crate::shard::Maintenance;
 use std::time::Duration;
@@ -38,6 +38,7 @@ impl Cron {
     /// Does what is due; whether there is more that should not wait for the next round.
     pub fn run(&mut self, core: &mut CoreState) -> bool {
         let now = core.now.monotonic_ns;
+        core.rates.look(now, &core.counters);
         let period = 1_000_000_000 / u64::from(core.settings.hz.max(1));
         if now >= self.next_ns {
             self.next_ns = now + period;
@@ -68,6 +69,7 @@ impl Cron {
                 continue;
             }
             self.expire_spent_ns += spent;
+            core.counters.expire_cycle_ns += spent;
             self.expire_left_ns = if more { self.expire_left_ns.saturating_sub(spent) } else { 0 };
             if more && self.expire_left_ns == 0 {
                 core.shard.stats.expired_time_cap_reached += 1;
@@ -93,10 +95,13 @@ fn look_after_clients(core: &mut CoreState) {
     let (now, timeout_ms) = (core.now.unix, core.settings.timeout_s * 1000);
     let mut gone: Vec<ClientKey> = Vec::new();
     let settings = &core.settings;
+    let mut peaks = BufferPeaks::default();
     for (key, client) in core.clients.iter_mut() {
         let idle_ms = now.0.saturating_sub(client.last_interaction.0);
         let idle = timeout_ms > 0 && idle_ms > timeout_ms && !client.monitor && client.blocked.is_none();
         let pending = client.output_bytes();
+        peaks.input = peaks.input.max((client.query_room + client.arguments_bytes) as u64);
+        peaks.output = peaks.output.max(pending as u64);
         let over =
             pending > settings.output_limit_least && settings.output_limit_reached(client, pending, now);
         if over {
@@ -106,6 +111,7 @@ fn look_after_clients(core: &mut CoreState) {
             gone.push(key);
         }
     }
+    core.rates.note_peaks(now.0 / 1000, peaks);
     for key in gone {
         core.doom(key);
     }

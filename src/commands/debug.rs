@@ -1,0 +1,1 @@
+pub(super) const COMMANDS: &[&crate::command_table::CommandSpec] = &[];
