@@ -97,7 +97,7 @@ mod tests {
     fn a_steady_load_is_shown_as_it_is_and_fades_when_it_ends() {
         let mut meter = RateMeter::default();
         let mut counters = Counters::default();
-        let mut now = 1;
+        let mut now = 10 * INTERVAL_NS;
         for _ in 0..=SAMPLES {
             meter.look(now, &counters);
             meter.look(now + 1, &Counters { commands_processed: 1 << 40, ..Counters::default() });
@@ -116,8 +116,8 @@ mod tests {
     #[test]
     fn a_reset_is_no_negative_load() {
         let mut meter = RateMeter::default();
-        meter.look(1, &Counters { commands_processed: 100, ..Counters::default() });
-        meter.look(1 + INTERVAL_NS, &Counters::default());
+        meter.look(INTERVAL_NS, &Counters { commands_processed: 100, ..Counters::default() });
+        meter.look(2 * INTERVAL_NS, &Counters::default());
         assert_eq!(meter.rates(), Rates::default());
     }
 
