@@ -62,6 +62,8 @@ const UNSAFE: &[&str] = &[
     "net/socket.rs",
     "net/stream.rs",
     "net/wake.rs",
+    "observability/memory.rs",
+    "observability/process.rs",
     "server/process.rs",
     "server/signals.rs",
 ];

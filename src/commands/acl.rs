@@ -4,7 +4,7 @@
 //! not there.
 
 use super::command::{category_named, write_names};
-use super::{help, wrong_subcommand_arguments};
+use super::help;
 use crate::client::DEFAULT_USER;
 use crate::command_table::{
     Arg, Args, Arity, Category, ClientHandler, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler,
@@ -73,7 +73,7 @@ const CAT: CommandSpec = CommandSpec {
 
 fn cat(session: &mut Session<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     if args.remaining() > 1 {
-        return Err(wrong_subcommand_arguments(args.argv()));
+        return Err(help::wrong_arguments(args.argv()));
     }
     let Some(name) = args.next() else {
         reply.array(Category::ALL.len());
@@ -127,7 +127,7 @@ const GENPASS: CommandSpec = CommandSpec {
 fn genpass(_: &mut Session<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     const BITS_MAX: i64 = 4096;
     if args.remaining() > 1 {
-        return Err(wrong_subcommand_arguments(args.argv()));
+        return Err(help::wrong_arguments(args.argv()));
     }
     let bits = if args.remaining() == 0 { 256 } else { args.integer()? };
     if !(1..=BITS_MAX).contains(&bits) {
@@ -315,7 +315,7 @@ const HELP: CommandSpec = CommandSpec {
     since: "6.0.0",
     complexity: "O(1)",
     summary: "Lists the subcommands.",
-    handler: Handler::Client(|_, _, reply| help(reply, "ACL", HELP_TEXT)),
+    handler: Handler::Client(|_, _, reply| help::lines(reply, "ACL", HELP_TEXT)),
     ..DEFAULTS
 };
 

@@ -345,7 +345,7 @@ const HELP: CommandSpec = CommandSpec {
     since: "5.0.0",
     complexity: "O(1)",
     summary: "Lists the subcommands.",
-    handler: Handler::Client(|_, _, reply| help(reply, "CLIENT", HELP_TEXT)),
+    handler: Handler::Client(|_, _, reply| help::lines(reply, "CLIENT", HELP_TEXT)),
     ..DEFAULTS
 };
 

@@ -1,7 +1,7 @@
 //! CLIENT INFO, LIST, KILL, PAUSE, UNPAUSE and UNBLOCK: what concerns the clients of all cores.
 
 use super::client::{ADMIN, OWN};
-use super::wrong_subcommand_arguments;
+use super::help;
 use crate::base::number::parse_i64;
 use crate::client::{Client, ClientClass, ClientFilter, ClientKey, DEFAULT_USER};
 use crate::command_table::{Arg, Args, Arity, Asker, CommandSpec, Contribution, DEFAULTS, Group, Handler};
@@ -313,7 +313,7 @@ pub(super) const PAUSE: CommandSpec = CommandSpec {
 
 fn pause(session: &mut Session<'_>, mut args: Args<'_>) -> CommandResult {
     if args.remaining() > 2 {
-        return Err(wrong_subcommand_arguments(args.argv()));
+        return Err(help::wrong_arguments(args.argv()));
     }
     let timeout = args.bytes()?;
     let mode = match args.peek() {
@@ -386,7 +386,7 @@ pub(super) const UNBLOCK: CommandSpec = CommandSpec {
 /// The id, and whether the blocked command fails instead of timing out.
 fn parse_unblock(mut args: Args<'_>) -> Result<(u64, bool), CommandError> {
     if args.remaining() > 2 {
-        return Err(wrong_subcommand_arguments(args.argv()));
+        return Err(help::wrong_arguments(args.argv()));
     }
     let id = args.bytes()?;
     let with_error = match args.peek() {

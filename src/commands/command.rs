@@ -291,7 +291,7 @@ const HELP: CommandSpec = CommandSpec {
     since: "5.0.0",
     complexity: "O(1)",
     summary: "Lists the subcommands.",
-    handler: Handler::Client(|_, _, reply| help(reply, "COMMAND", HELP_TEXT)),
+    handler: Handler::Client(|_, _, reply| help::lines(reply, "COMMAND", HELP_TEXT)),
     ..DEFAULTS
 };
 

@@ -69,6 +69,11 @@ impl CommandStats {
         &self.by_id[usize::from(id)]
     }
 
+    /// In the order of the ids.
+    pub fn iter(&self) -> impl Iterator<Item = &CommandStat> {
+        self.by_id.iter()
+    }
+
     pub fn errors(&self) -> &BTreeMap<Box<str>, u64> {
         &self.errors
     }
@@ -79,6 +84,9 @@ impl CommandStats {
 
     /// Adds another core's figures.
     pub fn add(&mut self, other: &Self) {
+        if self.by_id.len() < other.by_id.len() {
+            self.by_id.resize(other.by_id.len(), CommandStat::default());
+        }
         for (mine, theirs) in self.by_id.iter_mut().zip(&other.by_id) {
             mine.calls += theirs.calls;
             mine.nanoseconds += theirs.nanoseconds;

@@ -21,4 +21,44 @@ pub struct Counters {
     pub commands_borrowed: u64,
     /// Times the loop slept.
     pub sleeps: u64,
+    /// Time spent in active expiry.
+    pub expire_cycle_ns: u64,
+}
+
+impl Counters {
+    /// Adds another core's.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            connections_received,
+            connections_rejected,
+            commands_processed,
+            net_input_bytes,
+            net_output_bytes,
+            errors_replied,
+            client_query_buffer_limit_disconnections,
+            client_output_buffer_limit_disconnections,
+            reads_processed,
+            writes_processed,
+            turns,
+            commands_for_others,
+            commands_borrowed,
+            sleeps,
+            expire_cycle_ns,
+        } = other;
+        self.connections_received += connections_received;
+        self.connections_rejected += connections_rejected;
+        self.commands_processed += commands_processed;
+        self.net_input_bytes += net_input_bytes;
+        self.net_output_bytes += net_output_bytes;
+        self.errors_replied += errors_replied;
+        self.client_query_buffer_limit_disconnections += client_query_buffer_limit_disconnections;
+        self.client_output_buffer_limit_disconnections += client_output_buffer_limit_disconnections;
+        self.reads_processed += reads_processed;
+        self.writes_processed += writes_processed;
+        self.turns += turns;
+        self.commands_for_others += commands_for_others;
+        self.commands_borrowed += commands_borrowed;
+        self.sleeps += sleeps;
+        self.expire_cycle_ns += expire_cycle_ns;
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::VecDeque;
 
 /// As Redis: so many samples are kept per event.
-const HISTORY_MAX: usize = 160;
+pub(super) const HISTORY_MAX: usize = 160;
 
 /// The kinds of events, by the names that LATENCY LATEST prints.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -1,6 +1,7 @@
 //! The server's log: one line per event, on standard output or in `logfile`, in the format that tools for
 //! Redis's log expect: `<pid>:M <date> <level> <text>`.
 
+use crate::config::choices::LogLevel;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -13,6 +14,17 @@ pub enum Level {
     Verbose = 1,
     Notice = 2,
     Warning = 3,
+}
+
+impl From<LogLevel> for Level {
+    fn from(choice: LogLevel) -> Self {
+        match choice {
+            LogLevel::Debug => Self::Debug,
+            LogLevel::Verbose => Self::Verbose,
+            LogLevel::Notice => Self::Notice,
+            LogLevel::Warning => Self::Warning,
+        }
+    }
 }
 
 /// Written by any core; a line is written whole.

@@ -4,7 +4,7 @@
 
 use crate::base::clock;
 use crate::client::ClientKey;
-use crate::observability::LatencyEvent;
+use crate::observability::{BufferPeaks, LatencyEvent};
 use crate::session::CoreState;
 use crate::shard::Maintenance;
 use std::time::Duration;
@@ -44,6 +44,7 @@ impl Cron {
     /// Does what is due; whether there is more that should not wait for the next round.
     pub fn run(&mut self, core: &mut CoreState) -> bool {
         let now = core.now.monotonic_ns;
+        core.rates.look(now, &core.counters);
         let period = 1_000_000_000 / u64::from(core.settings.hz.max(1));
         if now >= self.next_ns {
             self.next_ns = now + period;
@@ -75,6 +76,7 @@ impl Cron {
                 continue;
             }
             self.expire_spent_ns += spent;
+            core.counters.expire_cycle_ns += spent;
             self.expire_left_ns = if more { self.expire_left_ns.saturating_sub(spent) } else { 0 };
             if more && self.expire_left_ns == 0 {
                 core.shard.stats.expired_time_cap_reached += 1;
@@ -100,12 +102,15 @@ fn look_after_clients(core: &mut CoreState) {
     let (now, timeout_s) = (core.now.unix, core.settings.timeout_s);
     let (mut gone, mut over_limit): (Vec<ClientKey>, Vec<ClientKey>) = Default::default();
     let settings = &core.settings;
+    let mut peaks = BufferPeaks::default();
     for (key, client) in core.clients.iter_mut() {
         // In whole seconds, as Redis counts them.
         let idle_s = (now.0 / 1000).saturating_sub(client.last_interaction.0 / 1000);
         let waits = client.monitor || client.blocked.is_some() || !client.in_flight.is_idle();
         let idle = timeout_s > 0 && idle_s > timeout_s && !waits;
         let pending = client.output_bytes();
+        peaks.input = peaks.input.max((client.query_room + client.arguments_bytes) as u64);
+        peaks.output = peaks.output.max(pending as u64);
         let over =
             pending > settings.output_limit_least && settings.output_limit_reached(client, pending, now);
         if over {
@@ -121,6 +126,7 @@ fn look_after_clients(core: &mut CoreState) {
         }
     }
     over_limit.into_iter().for_each(|key| core.log_output_limit(key));
+    core.rates.note_peaks(now.0 / 1000, peaks);
     for key in gone {
         core.doom(key);
     }

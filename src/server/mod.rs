@@ -18,7 +18,6 @@ use crate::base::clock;
 use crate::command_table::CommandTable;
 use crate::commands;
 use crate::config::Config;
-use crate::config::choices::LogLevel;
 use crate::config::parameter::*;
 use crate::dispatch::Message;
 use crate::net::{BindAddress, Doorbell, ListenError, ListenOptions, Listener, RingError};
@@ -110,6 +109,7 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
     let port = config.get(PORT);
     let config = Arc::new(config);
     let shared = Arc::new(Shared::new(config.clone(), cpus.clone(), log, run_id, clock::UnixMillis::now().0));
+    shared.set_replication_id(random_hex()?);
     shared.port.store(usize::from(port), std::sync::atomic::Ordering::Relaxed);
     for warning in warnings {
         shared.log.warning(warning);
@@ -163,6 +163,7 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
         let _ = start.send(doorbells.clone());
     }
     let pid_file = write_pid_file(&config, &shared);
+    shared.memory.started();
     shared.log.notice("Ready to accept connections");
     signals::wait(&shared, &doorbells, &threads);
     for thread in threads {
@@ -194,17 +195,7 @@ fn start_core(plan: CorePlan, cpu: usize) -> Result<JoinHandle<()>, StartError> 
 fn open_log(config: &Config) -> Result<Logger, StartError> {
     let file = config.get(LOGFILE);
     let file = (!file.is_empty()).then(|| path_of(file));
-    Logger::new(level(config.get(LOGLEVEL)), file.as_deref()).map_err(StartError::Log)
-}
-
-/// The log's level by its name in the configuration.
-pub fn level(choice: LogLevel) -> Level {
-    match choice {
-        LogLevel::Debug => Level::Debug,
-        LogLevel::Verbose => Level::Verbose,
-        LogLevel::Notice => Level::Notice,
-        _ => Level::Warning,
-    }
+    Logger::new(Level::from(config.get(LOGLEVEL)), file.as_deref()).map_err(StartError::Log)
 }
 
 fn enter_directory(config: &mut Config) -> Result<(), StartError> {

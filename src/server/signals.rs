@@ -22,6 +22,8 @@ pub fn block() {
 /// Waits until the server stops, by a signal or by SHUTDOWN, and wakes all cores for it.
 pub fn wait(shared: &Shared, doorbells: &[Doorbell], threads: &[JoinHandle<()>]) {
     while shared.shutdown_requested().is_none() && !threads.iter().any(JoinHandle::is_finished) {
+        // This thread has time: the peak of the memory in use is watched here, and no core notices.
+        shared.memory.observe();
         let timeout = libc::timespec { tv_sec: 0, tv_nsec: LOOK_MS * 1_000_000 };
         // SAFETY: both structures live through the call; no information about the signal is asked for.
         let signal = unsafe {

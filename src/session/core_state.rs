@@ -6,8 +6,8 @@ use crate::base::clock;
 use crate::client::{Client, ClientKey, Clients, Closing};
 use crate::command_table::CommandTable;
 use crate::config::Config;
-use crate::observability::{CommandStats, Counters, LatencyMonitor, Slowlog};
 use crate::mesh::Owned;
+use crate::observability::{CommandStats, Counters, LatencyMonitor, RateMeter, Slowlog};
 use crate::shard::Shard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,6 +27,7 @@ pub struct CoreState {
     pub command_stats: CommandStats,
     pub slowlog: Slowlog,
     pub latency: LatencyMonitor,
+    pub rates: RateMeter,
     /// Read once per turn of the loop and after each slow command.
     pub now: Moment,
     /// When the last command ended, on the monotonic clock; the next one's time counts from there.
@@ -76,6 +77,7 @@ impl CoreState {
             command_stats: CommandStats::new(table.len()),
             slowlog: Slowlog::default(),
             latency: LatencyMonitor::default(),
+            rates: RateMeter::default(),
             now: Moment::default(),
             tick_ns: 0,
             unsent: Vec::new(),
@@ -119,12 +121,30 @@ impl CoreState {
 
     /// Cheap looks at what the cores share, once per turn.
     pub fn refresh_shared(&mut self) {
+        self.sleep_if_told();
         self.settings.monitored = self.shared.monitors.load(Ordering::Relaxed) > 0;
         self.settings.paused = self.shared.pause.mode(self.now.unix.0).is_some();
         self.settings.loading = self.shared.loading.load(Ordering::Relaxed);
         if !self.settings.paused && !self.paused.is_empty() {
             self.release_paused();
         }
+    }
+
+    /// DEBUG SLEEP stops the whole server, as one thread of Redis does.
+    #[inline]
+    pub fn sleep_if_told(&mut self) {
+        let until = self.shared.asleep_until_ns.load(Ordering::Relaxed);
+        if until > self.now.monotonic_ns {
+            self.sleep_until(until);
+        }
+    }
+
+    #[cold]
+    fn sleep_until(&mut self, until_ns: u64) {
+        self.read_clock();
+        let left = until_ns.saturating_sub(self.now.monotonic_ns);
+        std::thread::sleep(std::time::Duration::from_nanos(left));
+        self.read_clock();
     }
 
     fn release_paused(&mut self) {

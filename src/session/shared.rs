@@ -1,7 +1,7 @@
 //! The few things all cores of a server share. Nothing here is touched by a common command.
 
 use crate::config::Config;
-use crate::observability::Logger;
+use crate::observability::{Logger, MemoryGauge};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +13,11 @@ pub struct Shared {
     pub executable: PathBuf,
     /// 40 hexadecimal digits, new with every start.
     pub run_id: String,
+    /// 40 hexadecimal digits: which history of writes this server's data belong to.
+    replication_id: Mutex<String>,
+    pub memory: MemoryGauge,
+    /// DEBUG SLEEP: until this moment of the monotonic clock no core serves anybody.
+    pub asleep_until_ns: AtomicU64,
     /// The port in force, for INFO: it may have been chosen by the kernel.
     pub port: AtomicUsize,
     pub cpus: Vec<usize>,
@@ -61,6 +66,9 @@ impl Shared {
             log,
             executable: std::env::current_exe().unwrap_or_default(),
             run_id,
+            replication_id: Mutex::default(),
+            memory: MemoryGauge::default(),
+            asleep_until_ns: AtomicU64::new(0),
             port: AtomicUsize::new(0),
             connections: cpus.iter().map(|_| Connections::default()).collect(),
             cpus,
@@ -88,6 +96,14 @@ impl Shared {
         let (new, result) = change(&config)?;
         *config = Arc::new(new);
         Ok(result)
+    }
+
+    pub fn replication_id(&self) -> String {
+        self.replication_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_replication_id(&self, id: String) {
+        *self.replication_id.lock().unwrap_or_else(PoisonError::into_inner) = id;
     }
 
     pub fn next_client_id(&self) -> u64 {

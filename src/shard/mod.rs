@@ -5,11 +5,13 @@ mod context;
 mod effects;
 mod error;
 mod maintenance;
+mod route;
 
 pub use context::Context;
 pub use effects::{Change, Class, Effects, Event};
 pub use error::{CommandError, CommandResult};
 pub use maintenance::Maintenance;
+pub use route::{shard_of_key, shard_of_slot};
 
 use crate::base::UnixMillis;
 use crate::base::random::Random;

@@ -1,0 +1,449 @@
+//! DEBUG: for tests of the server and of its clients; `enable-debug-command` says who may use it.
+//!
+//! Every core does its part of a subcommand. What is about one key is done by the core that has the key: the
+//! others find nothing.
+
+mod digest;
+mod protocol;
+
+use super::help;
+use crate::base::number::parse_i64;
+use crate::command_table::{
+    Args, Arity, Asker, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler,
+};
+use crate::keyspace::{Entry, TableShape, Ttl};
+use crate::resp::Reply;
+use crate::session::{CoreState, Session};
+use crate::shard::{CommandError, CommandResult, shard_of_key};
+use digest::{DatabaseDigest, Digest};
+use std::sync::atomic::Ordering;
+
+pub(super) const COMMANDS: &[&CommandSpec] = &[&DEBUG];
+
+/// Integers below this are shared objects in Redis, with a count of references that never changes.
+const SHARED_INTEGERS: i64 = 10_000;
+
+const DEBUG: CommandSpec = CommandSpec {
+    name: "DEBUG",
+    full_name: "debug",
+    arity: Arity::AtLeast(2),
+    flags: Flags::of(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Protected]),
+    group: Group::Server,
+    since: "1.0.0",
+    complexity: "Depends on subcommand.",
+    summary: "Tools for tests of the server.",
+    handler: Handler::EveryCore { begin, collect, finish },
+    ..DEFAULTS
+};
+
+/// What is asked for, its arguments checked.
+enum Action<'a> {
+    ChangeReplicationId,
+    Digest,
+    DigestValue(Args<'a>),
+    Error(&'a [u8]),
+    Help,
+    TableStats(usize),
+    TableStatsOfKey(&'a [u8]),
+    /// Accepted: what it would change does not exist here.
+    Nothing,
+    Listpack(&'a [u8]),
+    Log(&'a [u8]),
+    Object(&'a [u8]),
+    Populate {
+        count: u64,
+        prefix: &'a [u8],
+        size: Option<usize>,
+    },
+    Protocol(&'a [u8]),
+    Quicklist(&'a [u8]),
+    Refused(&'static str),
+    Reload,
+    SetActiveExpire(bool),
+    Sleep {
+        nanoseconds: u64,
+    },
+}
+
+impl<'a> Action<'a> {
+    fn of(mut args: Args<'a>, databases: usize) -> Result<Self, CommandError> {
+        let name = args.bytes()?;
+        let wrong_form = || help::wrong_form("DEBUG", name);
+        let count = args.remaining();
+        let mut one = |action: fn(&'a [u8]) -> Self| match count {
+            1 => Ok(action(args.bytes()?)),
+            _ => Err(wrong_form()),
+        };
+        Ok(match (name.to_ascii_uppercase().as_slice(), count) {
+            (b"CHANGE-REPL-ID", 0) => Self::ChangeReplicationId,
+            (b"DIGEST", 0) => Self::Digest,
+            (b"DIGEST-VALUE", _) => Self::DigestValue(args),
+            (b"ERROR", _) => one(Self::Error)?,
+            (b"HELP", 0) => Self::Help,
+            (b"HTSTATS", 1) => {
+                let database = args.integer()?;
+                let database = usize::try_from(database).ok().filter(|database| *database < databases);
+                Self::TableStats(database.ok_or(CommandError::Text("ERR Out of range database"))?)
+            }
+            (b"HTSTATS-KEY", 1 | 2) => Self::TableStatsOfKey(args.bytes()?),
+            (b"LISTPACK", _) => one(Self::Listpack)?,
+            (b"LOADAOF" | b"RESTART" | b"CRASH-AND-RECOVER", _) => {
+                Self::Refused("ERR persistence is not available yet in this version of Pinion")
+            }
+            (b"LOG", _) => one(Self::Log)?,
+            (b"OBJECT", 1 | 2) => Self::Object(args.bytes()?),
+            (b"POPULATE", 1..=3) => populate(args)?,
+            (b"PROTOCOL", _) => one(Self::Protocol)?,
+            (b"QUICKLIST", 1 | 2) => Self::Quicklist(args.bytes()?),
+            (b"QUICKLIST-PACKED-THRESHOLD", 1) => {
+                let bytes = crate::config::units::parse_memory(args.bytes()?);
+                bytes.filter(|bytes| *bytes != 1 && *bytes < 4 << 30).ok_or(CommandError::Text(
+                    "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
+                ))?;
+                Self::Nothing
+            }
+            (b"RELOAD", _) => reload_options(args)?,
+            (b"REPLYBUFFER", 2) => {
+                if !args.option("PEAK-RESET-TIME") && !args.option("RESIZING") {
+                    return Err(wrong_form());
+                }
+                Self::Nothing
+            }
+            (b"SET-ACTIVE-EXPIRE", _) => one(|flag| Self::SetActiveExpire(leading_number(flag) != 0.0))?,
+            (b"SET-SKIP-CHECKSUM-VALIDATION" | b"AOF-FLUSH-SLEEP" | b"DROP-CLUSTER-PACKET-FILTER", 1) => {
+                Self::Nothing
+            }
+            (b"SLEEP", _) => one(|seconds| {
+                let nanoseconds = (leading_number(seconds).max(0.0) * 1e9) as u64;
+                Self::Sleep { nanoseconds }
+            })?,
+            _ => return Err(wrong_form()),
+        })
+    }
+}
+
+fn populate<'a>(mut args: Args<'a>) -> Result<Action<'a>, CommandError> {
+    let positive = |word| parse_i64(word).and_then(|number| u64::try_from(number).ok());
+    let count = positive(args.bytes()?).ok_or(CommandError::NotPositive)?;
+    let prefix = args.next().unwrap_or(b"key");
+    let size = match args.next() {
+        None => None,
+        Some(size) => Some(positive(size).ok_or(CommandError::NotPositive)? as usize),
+    };
+    Ok(Action::Populate { count, prefix, size })
+}
+
+fn reload_options<'a>(mut args: Args<'a>) -> Result<Action<'a>, CommandError> {
+    let (mut flush, mut save) = (true, true);
+    while args.remaining() > 0 {
+        if args.option("NOFLUSH") {
+            flush = false;
+        } else if args.option("NOSAVE") {
+            save = false;
+        } else if !args.option("MERGE") {
+            return Err(CommandError::Text(
+                "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+            ));
+        }
+    }
+    // With both, everything that would be loaded is there already.
+    Ok(match (save, flush) {
+        (true, true) => Action::Reload,
+        (true, false) => Action::Nothing,
+        (false, _) => Action::Refused("ERR Error trying to load the RDB dump, check server logs."),
+    })
+}
+
+/// The number at the beginning of a text, as C's `strtod` finds it; 0 if there is none.
+fn leading_number(text: &[u8]) -> f64 {
+    let text = str::from_utf8(text).unwrap_or_default();
+    let end = text.find(|byte: char| !matches!(byte, '0'..='9' | '.' | '-' | '+' | 'e' | 'E'));
+    text[..end.unwrap_or(text.len())].parse().unwrap_or(0.0)
+}
+
+fn begin(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
+    let core = &mut *session.core;
+    match Action::of(args, core.settings.databases)? {
+        Action::Sleep { nanoseconds } => {
+            core.read_clock();
+            let until = core.now.monotonic_ns.saturating_add(nanoseconds);
+            core.shared.asleep_until_ns.store(until, Ordering::Relaxed);
+        }
+        Action::Error(text) => {
+            let text = String::from_utf8_lossy(text).into_owned();
+            return Err(CommandError::built(text));
+        }
+        Action::Refused(text) => return Err(CommandError::Text(text)),
+        Action::Log(text) => {
+            core.shared.log.warning(format!("DEBUG LOG: {}", String::from_utf8_lossy(text)));
+        }
+        Action::ChangeReplicationId => {
+            core.shared.log.notice("Changing replication IDs after receiving change-repl-id");
+            let mut id = String::new();
+            while id.len() < 40 {
+                id.push_str(&format!("{:016x}", core.shard.random.next_u64()));
+            }
+            id.truncate(40);
+            core.shared.set_replication_id(id);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn collect(core: &mut CoreState, asker: Asker, args: Args<'_>) -> Contribution {
+    let Ok(action) = Action::of(args, core.settings.databases) else { return Box::new(()) };
+    let keyspace = &core.shard.databases[asker.db];
+    match action {
+        Action::Digest => {
+            let digests = core.shard.databases.iter().map(DatabaseDigest::of);
+            Box::new(digests.collect::<Vec<DatabaseDigest>>())
+        }
+        Action::DigestValue(keys) => {
+            let now = core.now.unix;
+            let live = |key| keyspace.find(key).filter(|entry| !entry.is_expired(now));
+            let digests = keys.map(|key| live(key).map(Digest::of_value));
+            Box::new(digests.collect::<Vec<Option<Digest>>>())
+        }
+        Action::TableStats(database) => {
+            let keyspace = &core.shard.databases[database];
+            Box::new((keyspace.table_shape(), keyspace.expires_len()))
+        }
+        Action::TableStatsOfKey(key) | Action::Listpack(key) | Action::Quicklist(key) => {
+            Box::new(keyspace.contains(key))
+        }
+        Action::Object(key) => {
+            let clock = core.shard.access_clock;
+            Box::new(keyspace.find(key).map(|entry| describe(entry, clock)))
+        }
+        Action::Populate { count, prefix, size } => {
+            fill(core, asker.db, count, prefix, size);
+            Box::new(())
+        }
+        Action::Reload => {
+            reload(core);
+            Box::new(())
+        }
+        Action::SetActiveExpire(active) => {
+            core.shard.options.active_expire = active;
+            Box::new(())
+        }
+        Action::Sleep { .. } => {
+            core.sleep_if_told();
+            Box::new(())
+        }
+        _ => Box::new(()),
+    }
+}
+
+fn finish(
+    session: &mut Session<'_>,
+    args: Args<'_>,
+    parts: Vec<Contribution>,
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    match Action::of(args, session.core.settings.databases)? {
+        Action::Digest => {
+            let cores: Vec<Vec<DatabaseDigest>> = parts.into_iter().map(taken).collect();
+            reply.simple(&digest::of_dataset(&cores).to_hex());
+        }
+        Action::DigestValue(keys) => {
+            let cores: Vec<Vec<Option<Digest>>> = parts.into_iter().map(taken).collect();
+            reply.array(keys.remaining());
+            for index in 0..keys.remaining() {
+                let found = cores.iter().find_map(|digests| digests[index].clone());
+                reply.simple(&found.unwrap_or_default().to_hex());
+            }
+        }
+        Action::Help => help(reply),
+        Action::TableStats(_) => {
+            let cores: Vec<(TableShape, usize)> = parts.into_iter().map(taken).collect();
+            reply.verbatim(b"txt", table_stats(&cores).as_bytes());
+        }
+        Action::TableStatsOfKey(_) => {
+            exists(parts)?;
+            return Err(CommandError::Text(
+                "ERR The value stored at the specified key is not represented using an hash table",
+            ));
+        }
+        Action::Listpack(_) => {
+            exists(parts)?;
+            return Err(CommandError::Text("ERR Not a listpack encoded object."));
+        }
+        Action::Quicklist(_) => {
+            exists(parts)?;
+            return Err(CommandError::Text("ERR Not a quicklist encoded object."));
+        }
+        Action::Object(_) => {
+            let text = parts.into_iter().find_map(taken::<Option<String>>).ok_or(CommandError::NoSuchKey)?;
+            reply.simple(&text);
+        }
+        Action::Protocol(kind) => protocol::reply(kind, reply)?,
+        _ => reply.ok(),
+    }
+    Ok(())
+}
+
+fn taken<T: 'static>(part: Contribution) -> T {
+    *part.downcast::<T>().expect("what the same action collects")
+}
+
+fn exists(parts: Vec<Contribution>) -> CommandResult {
+    if parts.into_iter().any(taken::<bool>) { Ok(()) } else { Err(CommandError::NoSuchKey) }
+}
+
+/// DEBUG OBJECT's line. Strings are not compressed in the length it tells.
+fn describe(entry: Entry<'_>, clock: u32) -> String {
+    let value = entry.as_string();
+    let number = value.and_then(|string| string.as_i64()).filter(|_| entry.encoding().as_str() == "int");
+    let shared = number.is_some_and(|number| (0..SHARED_INTEGERS).contains(&number));
+    let length = value.map_or(0, |string| serialized_length(string.as_i64(), string.len()));
+    let idle = clock.wrapping_sub(entry.access()) & 0x00ff_ffff;
+    format!(
+        "Value at:{:p} refcount:{} encoding:{} serializedlength:{length} lru:{} lru_seconds_idle:{idle}",
+        entry.key().as_ptr(),
+        if shared { i32::MAX } else { 1 },
+        entry.encoding().as_str(),
+        entry.access(),
+    )
+}
+
+/// Bytes of a string in an RDB file: integers of up to 32 bits in their own form, else a length and the text.
+fn serialized_length(number: Option<i64>, length: usize) -> usize {
+    match number {
+        Some(-0x80..=0x7f) => 2,
+        Some(-0x8000..=0x7fff) => 3,
+        Some(-0x8000_0000..=0x7fff_ffff) => 5,
+        _ => {
+            let header = match length {
+                0..64 => 1,
+                64..16_384 => 2,
+                _ => 5,
+            };
+            header + length
+        }
+    }
+}
+
+/// The keys of this core among those that POPULATE names; what exists stays.
+fn fill(core: &mut CoreState, db: usize, count: u64, prefix: &[u8], size: Option<usize>) {
+    let (index, cores) = (core.index, core.cores);
+    let keyspace = &mut core.shard.databases[db];
+    let mut key = prefix.to_vec();
+    key.push(b':');
+    let start = key.len();
+    for number in 0..count {
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(number).as_bytes();
+        key.truncate(start);
+        key.extend_from_slice(digits);
+        if shard_of_key(&key, cores) != index || keyspace.contains(&key) {
+            continue;
+        }
+        let mut value = [b"value:", digits].concat();
+        if let Some(size) = size {
+            value.resize(size, 0);
+        }
+        keyspace.set_string(&key, &value, Ttl::Clear);
+    }
+}
+
+/// What saving and loading would do to the data, without a file: keys past their deadline go, and strings take
+/// the form in which they would be loaded.
+fn reload(core: &mut CoreState) {
+    let now = core.now.unix;
+    for keyspace in &mut core.shard.databases {
+        let keys: Vec<Vec<u8>> = keyspace.iter().map(|entry| entry.key().to_vec()).collect();
+        for key in keys {
+            let Some(detached) = keyspace.take(&key) else { continue };
+            if detached.deadline.is_some_and(|deadline| now > deadline) {
+                continue;
+            }
+            let ttl = detached.deadline.map_or(Ttl::Clear, Ttl::At);
+            match detached.value {
+                crate::types::Value::String(string) => {
+                    keyspace.set_string(&key, string.as_ref().as_bytes(&mut itoa::Buffer::new()), ttl);
+                }
+                #[allow(unreachable_patterns, reason = "strings are the only type so far")]
+                value => {
+                    keyspace.insert(&key, value, ttl);
+                }
+            }
+        }
+    }
+}
+
+/// Our tables have no chains: what there is to tell is how full they are.
+fn table_stats(cores: &[(TableShape, usize)]) -> String {
+    let sum = |figure: fn(&TableShape) -> usize| cores.iter().map(|(shape, _)| figure(shape)).sum::<usize>();
+    let expires: usize = cores.iter().map(|(_, expires)| expires).sum();
+    let (keys, slots) = (sum(|shape| shape.keys), sum(|shape| shape.slots));
+    if keys == 0 {
+        return "[Dictionary HT]\nNo stats available for empty dictionaries\n[Expires HT]\nNo stats available for \
+                empty dictionaries\n"
+            .into();
+    }
+    format!(
+        "[Dictionary HT]\n table size: {slots}\n number of elements: {keys}\n segments: {}\n directory: {}\n \
+         bytes: {}\n load: {:.2}%\n[Expires HT]\n number of elements: {expires}\n",
+        sum(|shape| shape.segments),
+        sum(|shape| shape.directory),
+        sum(|shape| shape.bytes),
+        100.0 * keys as f64 / slots.max(1) as f64,
+    )
+}
+
+fn help(reply: &mut Reply<'_>) {
+    help::write(
+        reply,
+        "DEBUG",
+        &[
+            ("CHANGE-REPL-ID", &["Gives the server a new replication id."]),
+            ("DIGEST", &["A digest of all data; equal data have equal digests."]),
+            ("DIGEST-VALUE <key> [<key> ...]", &["Digests of the values of these keys."]),
+            ("ERROR <string>", &["Replies with <string> as an error."]),
+            ("HTSTATS <dbid>", &["The hash tables of a database in figures."]),
+            ("HTSTATS-KEY <key>", &["The hash table of a value in figures."]),
+            ("LOG <message>", &["Writes <message> into the log."]),
+            ("OBJECT <key>", &["How the value of <key> is stored."]),
+            (
+                "POPULATE <count> [<prefix>] [<size>]",
+                &["Creates <count> strings named key:<num>, or <prefix>:<num>, of <size> bytes."],
+            ),
+            (
+                "PROTOCOL <type>",
+                &[
+                    "Replies with an example of <type>: string, integer, double, bignum, null, array,",
+                    "set, map, attrib, push, verbatim, true, false.",
+                ],
+            ),
+            (
+                "RELOAD [option ...]",
+                &["Does to the data what saving and loading would do. Options: MERGE, NOFLUSH, NOSAVE."],
+            ),
+            ("SET-ACTIVE-EXPIRE <0|1>", &["Stops or starts the removal of keys nobody asks for."]),
+            ("SLEEP <seconds>", &["Stops all cores for <seconds>, which may have decimals."]),
+        ],
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_c_reads_them() {
+        let expected = [("0.5", 0.5), ("1", 1.0), ("abc", 0.0), ("2x", 2.0), ("", 0.0), ("1e-3", 0.001)];
+        assert!(expected.into_iter().all(|(text, number)| leading_number(text.as_bytes()) == number));
+    }
+
+    #[test]
+    fn serialized_lengths_are_those_of_an_rdb_file() {
+        assert_eq!(serialized_length(Some(127), 3), 2);
+        assert_eq!(serialized_length(Some(12_345), 5), 3);
+        assert_eq!(serialized_length(Some(-40_000), 6), 5);
+        assert_eq!(serialized_length(Some(1 << 40), 13), 14);
+        assert_eq!(serialized_length(None, 3), 4);
+        assert_eq!(serialized_length(None, 64), 66);
+    }
+}
