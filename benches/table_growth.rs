@@ -5,6 +5,7 @@
 //! cargo bench --bench table_growth                     the table of bytes per key, then the longest insertion
 //! cargo bench --bench table_growth -- memory 1000000   one row, as a process of its own
 //! cargo bench --bench table_growth -- longest 20000000
+//! cargo bench --bench table_growth -- flush 20000000   FLUSHALL ASYNC: the call, then the slices that free
 //! ```
 
 use pinion::keyspace::{Keyspace, Slab, Ttl};
@@ -25,12 +26,14 @@ fn main() {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["memory", _] => memory(number(&args[1])),
         ["longest", _] => longest(number(&args[1])),
+        ["flush", _] => flush(number(&args[1])),
         _ => {
             println!("      keys  RSS/key   slab/key  table/key  load");
             for keys in SIZES {
                 again(&["memory", &keys.to_string()]);
             }
             again(&["longest", "20000000"]);
+            again(&["flush", "20000000"]);
         }
     }
 }
@@ -119,5 +122,37 @@ fn longest(keys: usize) {
     for &number in &order[..8] {
         println!("{:>10.1} us at key {number}", f64::from(least[number]) / 1000.0);
     }
+    std::process::exit(0);
+}
+
+fn flush(keys: usize) {
+    let slab = Rc::new(Slab::new());
+    let mut keyspace = Keyspace::new(Rc::clone(&slab), [1, 2, 3, 4]);
+    for number in 0..keys {
+        keyspace.set_string(&key_of(number), &[b'v'; 64], Ttl::Clear);
+    }
+    let full = resident_bytes();
+    let begin = thread_cpu_ns();
+    keyspace.clear_lazily();
+    let mut last = thread_cpu_ns();
+    println!("flush of {keys} keys: the call {:.1} us", (last - begin) as f64 / 1000.0);
+    let mut slices = Vec::new();
+    while keyspace.maintain(700) {
+        let now = thread_cpu_ns();
+        slices.push(now - last);
+        last = now;
+    }
+    slices.sort_unstable();
+    let slice = |part: f64| slices[((slices.len() - 1) as f64 * part) as usize] as f64 / 1000.0;
+    println!(
+        "{} slices: median {:.1} us, p99.9 {:.1} us, longest {:.1} us; {} MiB resident before, {} MiB after",
+        slices.len(),
+        slice(0.5),
+        slice(0.999),
+        slice(1.0),
+        full >> 20,
+        resident_bytes() >> 20,
+    );
+    assert_eq!(slab.used_bytes() >> 20, 0);
     std::process::exit(0);
 }

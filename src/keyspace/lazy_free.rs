@@ -15,6 +15,9 @@ use std::rc::Rc;
 /// Values that free in fewer pieces are freed at once, as in Redis.
 const EFFORT_MIN: usize = 64;
 
+/// Empty megabytes given back per call of [`Keyspace::maintain`].
+const REGIONS_PER_CALL: usize = 1;
+
 #[derive(Default)]
 pub(super) struct LazyFree {
     tables: VecDeque<DetachedTable>,
@@ -81,7 +84,8 @@ impl Keyspace {
     }
 
     /// Frees about `budget` entries or pieces of values of what was removed lazily; a little more, since a
-    /// segment of the table (some 700 entries) is never left half freed. Returns whether work is left.
+    /// segment of the table (some 700 entries) is never left half freed. Gives emptied memory back, too, so it is
+    /// to be called at every tick, lazily removed or not. Returns whether work is left.
     pub fn maintain(&mut self, budget: usize) -> bool {
         let mut left = budget;
         while left > 0 {
@@ -104,7 +108,8 @@ impl Keyspace {
                 None => drop(tables.pop_front()),
             }
         }
-        self.lazy_pending() > 0
+        let memory_left = self.slab.release(REGIONS_PER_CALL);
+        memory_left || self.lazy_pending() > 0
     }
 
     /// Objects that wait to be freed: INFO's `lazyfree_pending_objects`.

@@ -93,6 +93,8 @@ struct Region {
     base: *mut u8,
     /// One bit per span that belongs to no class.
     free_spans: u16,
+    /// Whether it is in `empty_regions`.
+    noted: bool,
 }
 
 struct Inner {
@@ -102,6 +104,8 @@ struct Inner {
     /// Regions that have a free span.
     regions_with_room: Vec<u32>,
     vacant_regions: Vec<u32>,
+    /// Regions that were empty when they were noted here; [`Slab::release`] looks again.
+    empty_regions: Vec<u32>,
     used_bytes: usize,
     reserved_bytes: usize,
 }
@@ -121,6 +125,7 @@ impl Slab {
                 regions: Vec::new(),
                 regions_with_room: Vec::new(),
                 vacant_regions: Vec::new(),
+                empty_regions: Vec::new(),
                 used_bytes: 0,
                 reserved_bytes: 0,
             }),
@@ -136,6 +141,12 @@ impl Slab {
     /// Bytes held from the global allocator: what is in use and what waits to be used.
     pub fn reserved_bytes(&self) -> usize {
         self.inner().reserved_bytes
+    }
+
+    /// Gives at most so many empty regions of 1 MiB back to the global allocator; one is kept. Returns whether
+    /// there may be more. To be called regularly: freeing alone gives nothing back.
+    pub fn release(&self, regions_max: usize) -> bool {
+        self.inner().release(regions_max)
     }
 
     #[allow(clippy::mut_from_ref)]
@@ -344,7 +355,7 @@ impl Inner {
             handle_alloc_error(layout);
         }
         self.reserved_bytes += REGION_BYTES;
-        let region = Region { base, free_spans: u16::MAX };
+        let region = Region { base, free_spans: u16::MAX, noted: false };
         let index = match self.vacant_regions.pop() {
             Some(index) => {
                 self.regions[index as usize] = region;
@@ -370,7 +381,7 @@ impl Inner {
         }
     }
 
-    /// Gives a span back to its region, and an empty region, but for one spare, to the global allocator.
+    /// Gives a span back to its region.
     fn return_span(&mut self, span: *mut Span) {
         // SAFETY: the caller passes a live span of this slab.
         let region_index = unsafe { (*span).region };
@@ -381,15 +392,31 @@ impl Inner {
         if !had_room {
             self.regions_with_room.push(region_index);
         }
-        if region.free_spans == u16::MAX && self.regions_with_room.len() > 1 {
+        // A flush empties all regions at almost the same moment, so that giving each back here would be one
+        // long pause.
+        if region.free_spans == u16::MAX && !region.noted {
+            region.noted = true;
+            self.empty_regions.push(region_index);
+        }
+    }
+
+    fn release(&mut self, regions_max: usize) -> bool {
+        for _ in 0..regions_max {
+            let Some(index) = self.empty_regions.pop() else { return false };
+            let region = &mut self.regions[index as usize];
+            region.noted = false;
+            if region.free_spans != u16::MAX || self.regions_with_room.len() == 1 {
+                continue;
+            }
             let base = std::mem::replace(&mut region.base, ptr::null_mut());
             region.free_spans = 0;
             // SAFETY: allocated with this layout; none of its spans is in use.
             unsafe { dealloc(base, region_layout()) };
             self.reserved_bytes -= REGION_BYTES;
-            self.regions_with_room.retain(|&index| index != region_index);
-            self.vacant_regions.push(region_index);
+            self.regions_with_room.retain(|&other| other != index);
+            self.vacant_regions.push(index);
         }
+        !self.empty_regions.is_empty()
     }
 
     fn link(&mut self, span: *mut Span) {
@@ -500,6 +527,10 @@ mod tests {
             unsafe { slab.free(object, 88) };
         }
         assert_eq!(slab.used_bytes(), 0);
+        let full = slab.reserved_bytes();
+        assert!(slab.release(3));
+        assert_eq!(slab.reserved_bytes(), full - 3 * REGION_BYTES, "bounded");
+        while slab.release(3) {}
         assert!(slab.reserved_bytes() <= 2 * REGION_BYTES);
     }
 }
