@@ -1,0 +1,5 @@
+//! How values lie in memory: the encodings that types choose from.
+
+pub mod member_arena;
+pub mod member_index;
+pub mod ranked_tree;
