@@ -77,8 +77,8 @@ mod tests {
         let mut expected = Vec::new();
         let mut next = 0u8;
         for round in 0..2000usize {
-            let bytes: Vec<u8> =
-                (0..round % 7).map(|_| std::mem::replace(&mut next, next.wrapping_add(1))).collect();
+            let bytes: Vec<u8> = (0..round % 7).map(|index| next.wrapping_add(index as u8)).collect();
+            next = next.wrapping_add(bytes.len() as u8);
             query.append(&bytes);
             expected.extend_from_slice(&bytes);
             assert_eq!(query.bytes(), expected, "U1");

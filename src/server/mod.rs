@@ -46,7 +46,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Request::CheckSystem(start) => {
             let shards = start.config.get(SHARDS);
-            let (text, can_run) = system_check::report(&system_check::check(&system_check::gather(&start.config, shards)));
+            let (text, can_run) =
+                system_check::report(&system_check::check(&system_check::gather(&start.config, shards)));
             print!("{text}");
             if can_run { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
