@@ -266,3 +266,233 @@ fn persist(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> 
     reply.integer(had_deadline.into());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn expire_and_ttl() {
+        check(
+            "
+            > TTL k
+            :-2
+            > PTTL k
+            :-2
+            > EXPIRETIME k
+            :-2
+            > EXPIRE k 100
+            :0
+            > SET k v
+            +OK
+            > TTL k
+            :-1
+            > PTTL k
+            :-1
+            > EXPIRETIME k
+            :-1
+            > PEXPIRETIME k
+            :-1
+            > EXPIRE k 100
+            :1
+            > TTL k
+            :100
+            > PTTL k
+            ~:100000
+            > PEXPIRE k 200400
+            :1
+            > TTL k
+            :200
+            > EXPIREAT k 33177117420
+            :1
+            > EXPIRETIME k
+            :33177117420
+            > PEXPIREAT k 33177117420500
+            :1
+            > EXPIRETIME k
+            :33177117421
+            > PEXPIRETIME k
+            :33177117420500
+            > PEXPIREAT k 33177117420499
+            :1
+            > EXPIRETIME k
+            :33177117420
+            > PERSIST k
+            :1
+            > TTL k
+            :-1
+            > PERSIST k
+            :0
+            > PERSIST missing
+            :0
+            > PEXPIRE k 20
+            :1
+            @ later 40
+            > TTL k
+            :-2
+            > PERSIST k
+            :0
+            ",
+        );
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_deletes() {
+        check(
+            "
+            > SET k v
+            +OK
+            > EXPIRE k 0
+            :1
+            > EXISTS k
+            :0
+            > SET k v
+            +OK
+            > EXPIRE k -1
+            :1
+            > EXISTS k
+            :0
+            > SET k v
+            +OK
+            > PEXPIRE k -9223372036854775808
+            :1
+            > EXISTS k
+            :0
+            > SET k v
+            +OK
+            > EXPIREAT k 1
+            :1
+            > EXISTS k
+            :0
+            > SET k v
+            +OK
+            > PEXPIREAT k -1
+            :1
+            > EXISTS k
+            :0
+            > SET k v EX 100
+            +OK
+            > EXPIREAT k 0 GT
+            :0
+            > EXISTS k
+            :1
+            > EXPIREAT k 0 LT
+            :1
+            > EXISTS k
+            :0
+            ",
+        );
+    }
+
+    #[test]
+    fn conditions() {
+        check(
+            "
+            > SET k v
+            +OK
+            > EXPIRE k 100 XX
+            :0
+            > EXPIRE k 100 GT
+            :0
+            > EXPIRE k 100 NX
+            :1
+            > EXPIRE k 200 NX
+            :0
+            > TTL k
+            :100
+            > EXPIRE k 200 XX
+            :1
+            > TTL k
+            :200
+            > EXPIRE k 300 gt
+            :1
+            > EXPIRE k 200 GT
+            :0
+            > TTL k
+            :300
+            > EXPIRE k 100 LT
+            :1
+            > EXPIRE k 200 LT
+            :0
+            > TTL k
+            :100
+            > PERSIST k
+            :1
+            > EXPIRE k 100 LT
+            :1
+            > EXPIRE k 200 XX GT
+            :1
+            > EXPIRE k 100 XX LT
+            :1
+            > EXPIRE k 100 XX XX
+            :1
+            > TTL k
+            :100
+            > PEXPIREAT k 33177117420000
+            :1
+            > PEXPIREAT k 33177117420000 GT
+            :0
+            > PEXPIREAT k 33177117420000 LT
+            :0
+            > PEXPIREAT k 33177117420001 GT
+            :1
+            > EXPIRE missing 100 NX
+            :0
+            ",
+        );
+    }
+
+    #[test]
+    fn expire_refuses_in_this_order() {
+        check(
+            "
+            > EXPIRE k abc
+            -ERR value is not an integer or out of range
+            > EXPIRE k abc FOO
+            -ERR Unsupported option FOO
+            > EXPIRE k 10 FOO
+            -ERR Unsupported option FOO
+            > EXPIRE k abc NX XX
+            -ERR NX and XX, GT or LT options at the same time are not compatible
+            > EXPIRE k 10 NX GT
+            -ERR NX and XX, GT or LT options at the same time are not compatible
+            > EXPIRE k 10 NX LT
+            -ERR NX and XX, GT or LT options at the same time are not compatible
+            > EXPIRE k 10 GT LT
+            -ERR GT and LT options at the same time are not compatible
+            > EXPIRE k 10 NX XX FOO
+            -ERR Unsupported option FOO
+            > EXPIRE k 9223372036854775807
+            -ERR invalid expire time in 'expire' command
+            > EXPIRE k -9223372036854775808
+            -ERR invalid expire time in 'expire' command
+            > EXPIRE k 9223372036854775
+            -ERR invalid expire time in 'expire' command
+            > PEXPIRE k 9223372036854775807
+            -ERR invalid expire time in 'pexpire' command
+            > EXPIREAT k 9223372036854775807
+            -ERR invalid expire time in 'expireat' command
+            > EXPIREAT k 9223372036854776
+            -ERR invalid expire time in 'expireat' command
+            > PEXPIREAT k 9223372036854775807
+            :0
+            > EXPIRE k 1.5
+            -ERR value is not an integer or out of range
+            > SET k v
+            +OK
+            > PEXPIREAT k 9223372036854775807
+            :1
+            > PEXPIRETIME k
+            :9223372036854775807
+            > EXPIREAT k 9223372036854775
+            :1
+            > EXPIRETIME k
+            :9223372036854775
+            > EXPIRE k
+            -ERR wrong number of arguments for 'expire' command
+            > TTL k k
+            -ERR wrong number of arguments for 'ttl' command
+            ",
+        );
+    }
+}

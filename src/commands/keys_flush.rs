@@ -113,3 +113,110 @@ fn swap(core: &mut CoreState, _: Asker, args: Args<'_>) -> Contribution {
     core.shard.swap(first, second);
     Box::new(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn flush() {
+        check(
+            "
+            > MSET a 1 b 2
+            +OK
+            > SELECT 1
+            +OK
+            > SET c 3
+            +OK
+            > FLUSHDB
+            +OK
+            > DBSIZE
+            :0
+            > SELECT 0
+            +OK
+            > DBSIZE
+            :2
+            > FLUSHDB ASYNC
+            +OK
+            > DBSIZE
+            :0
+            > SET a 1
+            +OK
+            > SELECT 3
+            +OK
+            > SET a 1
+            +OK
+            > FLUSHALL sync
+            +OK
+            > DBSIZE
+            :0
+            > SELECT 0
+            +OK
+            > DBSIZE
+            :0
+            > SET a 1
+            +OK
+            > FLUSHALL ASYNC
+            +OK
+            > DBSIZE
+            :0
+            > FLUSHALL
+            +OK
+            > FLUSHALL FOO
+            -ERR syntax error
+            > FLUSHALL SYNC ASYNC
+            -ERR syntax error
+            > FLUSHDB ASYNC ASYNC
+            -ERR syntax error
+            > FLUSHDB FOO
+            -ERR syntax error
+            ",
+        );
+    }
+
+    #[test]
+    fn swapdb() {
+        check(
+            "
+            > SET a 1 EX 100
+            +OK
+            > SELECT 1
+            +OK
+            > SET b 2
+            +OK
+            > SWAPDB 0 1
+            +OK
+            > GET a
+            $1
+            > TTL a
+            :100
+            > GET b
+            nil
+            > SELECT 0
+            +OK
+            > GET b
+            $2
+            > SWAPDB 0 0
+            +OK
+            > GET b
+            $2
+            > SWAPDB 0 16
+            -ERR DB index is out of range
+            > SWAPDB 16 0
+            -ERR DB index is out of range
+            > SWAPDB -1 0
+            -ERR DB index is out of range
+            > SWAPDB a 0
+            -ERR invalid first DB index
+            > SWAPDB 0 a
+            -ERR invalid second DB index
+            > SWAPDB a b
+            -ERR invalid first DB index
+            > SWAPDB 99999999999 0
+            -ERR invalid first DB index
+            > SWAPDB 0
+            -ERR wrong number of arguments for 'swapdb' command
+            ",
+        );
+    }
+}

@@ -346,3 +346,221 @@ fn move_key(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) ->
     reply.integer(movable.into());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn rename() {
+        check(
+            "
+            > RENAME a b
+            -ERR no such key
+            > RENAME a a
+            -ERR no such key
+            > SET a 1 EX 100
+            +OK
+            > RENAME a a
+            +OK
+            > RENAME a b
+            +OK
+            > EXISTS a
+            :0
+            > GET b
+            $1
+            > TTL b
+            :100
+            > SET c 2
+            +OK
+            > RENAME c b
+            +OK
+            > TTL b
+            :-1
+            > GET b
+            $2
+            > OBJECT ENCODING b
+            $int
+            > APPEND b 3
+            :2
+            > RENAME b longer-name
+            +OK
+            > OBJECT ENCODING longer-name
+            $raw
+            > GET longer-name
+            $23
+            > RENAME longer-name
+            -ERR wrong number of arguments for 'rename' command
+            > SET x 1 PX 20
+            +OK
+            @ later 40
+            > RENAME x y
+            -ERR no such key
+            ",
+        );
+    }
+
+    #[test]
+    fn renamenx() {
+        check(
+            "
+            > RENAMENX a b
+            -ERR no such key
+            > RENAMENX a a
+            -ERR no such key
+            > SET a 1
+            +OK
+            > RENAMENX a a
+            :0
+            > RENAMENX a b
+            :1
+            > SET c 3
+            +OK
+            > RENAMENX c b
+            :0
+            > GET b
+            $1
+            > GET c
+            $3
+            > SET x 1 PX 20
+            +OK
+            @ later 40
+            > RENAMENX c x
+            :1
+            > TTL x
+            :-1
+            > RENAMENX missing x
+            -ERR no such key
+            ",
+        );
+    }
+
+    #[test]
+    fn copy() {
+        check(
+            "
+            > COPY a b
+            :0
+            > SET a hello EX 100
+            +OK
+            > COPY a b
+            :1
+            > GET b
+            $hello
+            > TTL b
+            :100
+            > TTL a
+            :100
+            > COPY a b
+            :0
+            > SET b other
+            +OK
+            > COPY a b REPLACE
+            :1
+            > GET b
+            $hello
+            > COPY a b DB 1
+            :1
+            > SELECT 1
+            +OK
+            > GET b
+            $hello
+            > TTL b
+            :100
+            > SELECT 0
+            +OK
+            > COPY a b DB 1
+            :0
+            > COPY a b DB 1 REPLACE
+            :1
+            > COPY a b REPLACE DB 1
+            :1
+            > COPY a a
+            -ERR source and destination objects are the same
+            > COPY a a DB 0
+            -ERR source and destination objects are the same
+            > COPY a a DB 2
+            :1
+            > COPY a b DB 16
+            -ERR DB index is out of range
+            > COPY a b DB -1
+            -ERR DB index is out of range
+            > COPY a b DB abc
+            -ERR value is not an integer or out of range
+            > COPY a b DB 99999999999
+            -ERR value is out of range, value must between -2147483648 and 2147483647
+            > COPY a b DB
+            -ERR syntax error
+            > COPY a b FOO
+            -ERR syntax error
+            > COPY a b DB abc FOO
+            -ERR value is not an integer or out of range
+            > COPY missing missing
+            -ERR source and destination objects are the same
+            > COPY missing b DB 16
+            -ERR DB index is out of range
+            > COPY a
+            -ERR wrong number of arguments for 'copy' command
+            > APPEND a x
+            :6
+            > COPY a c
+            :1
+            > OBJECT ENCODING c
+            $raw
+            > SET x 1 PX 20
+            +OK
+            @ later 40
+            > COPY x y
+            :0
+            > COPY a x
+            :1
+            ",
+        );
+    }
+
+    #[test]
+    fn move_to_a_database() {
+        check(
+            "
+            > MOVE a 1
+            :0
+            > SET a v EX 100
+            +OK
+            > MOVE a 0
+            -ERR source and destination objects are the same
+            > MOVE a 1
+            :1
+            > EXISTS a
+            :0
+            > SELECT 1
+            +OK
+            > GET a
+            $v
+            > TTL a
+            :100
+            > SELECT 0
+            +OK
+            > SET a w
+            +OK
+            > MOVE a 1
+            :0
+            > GET a
+            $w
+            > MOVE a 16
+            -ERR DB index is out of range
+            > MOVE a -1
+            -ERR DB index is out of range
+            > MOVE a abc
+            -ERR value is not an integer or out of range
+            > MOVE a 99999999999
+            -ERR value is out of range, value must between -2147483648 and 2147483647
+            > MOVE missing 16
+            -ERR DB index is out of range
+            > MOVE a 0
+            -ERR source and destination objects are the same
+            > MOVE a
+            -ERR wrong number of arguments for 'move' command
+            ",
+        );
+    }
+}

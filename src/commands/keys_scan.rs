@@ -65,7 +65,8 @@ fn collect_keys(core: &mut CoreState, asker: Asker, mut args: Args<'_>) -> Contr
         let matches = |entry: &Entry<'_>| all || glob::matches(pattern, entry.key(), Case::Sensitive);
         keyspace.iter().filter(matches).for_each(&mut take);
     }
-    Box::new((count, encoded))
+    let keys: Keys = (count, encoded);
+    Box::new(keys)
 }
 
 fn finish_keys(
@@ -261,4 +262,200 @@ fn finish_size(
 ) -> CommandResult {
     reply.length(parts::<usize>(contributions).sum());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::{Cores, check};
+    use crate::resp::Value;
+    use std::collections::HashSet;
+
+    #[test]
+    fn keys_and_dbsize() {
+        check(
+            r#"
+            > KEYS *
+            []
+            > DBSIZE
+            :0
+            > MSET hello 1 hallo 2 hxllo 3 world 4 "a*b" 5 axb 6 "" 7
+            +OK
+            > DBSIZE
+            :7
+            > KEYS *
+            [$, $a*b, $axb, $hallo, $hello, $hxllo, $world]
+            > KEYS h?llo
+            [$hallo, $hello, $hxllo]
+            > KEYS h[ae]llo
+            [$hallo, $hello]
+            > KEYS h[^e]llo
+            [$hallo, $hxllo]
+            > KEYS world
+            [$world]
+            > KEYS missing
+            []
+            > KEYS "a\\*b"
+            [$a*b]
+            > KEYS "a*b"
+            [$a*b, $axb]
+            > KEYS ""
+            [$]
+            > KEYS **
+            [$a*b, $axb, $hallo, $hello, $hxllo, $world]
+            > SET hello 1 PX 20
+            +OK
+            @ later 40
+            > KEYS h*
+            [$hallo, $hxllo]
+            > KEYS hello
+            []
+            > SELECT 1
+            +OK
+            > KEYS *
+            []
+            > DBSIZE
+            :0
+            > KEYS
+            -ERR wrong number of arguments for 'keys' command
+            "#,
+        );
+    }
+
+    #[test]
+    fn randomkey() {
+        check(
+            "
+            > RANDOMKEY
+            nil
+            > SET k v
+            +OK
+            > RANDOMKEY
+            $k
+            > SELECT 1
+            +OK
+            > RANDOMKEY
+            nil
+            > SELECT 0
+            +OK
+            > SET k v PX 20
+            +OK
+            @ later 40
+            > RANDOMKEY
+            nil
+            > DBSIZE
+            :0
+            @ resp3
+            > RANDOMKEY
+            nil
+            ",
+        );
+    }
+
+    #[test]
+    fn scan_errors() {
+        check(
+            r#"
+            > SCAN
+            -ERR wrong number of arguments for 'scan' command
+            > SCAN a
+            -ERR invalid cursor
+            > SCAN -
+            -ERR invalid cursor
+            > SCAN +
+            -ERR invalid cursor
+            > SCAN " 1"
+            -ERR invalid cursor
+            > SCAN "1 "
+            -ERR invalid cursor
+            > SCAN 1.5
+            -ERR invalid cursor
+            > SCAN 18446744073709551616
+            -ERR invalid cursor
+            > SCAN 99999999999999999999999
+            -ERR invalid cursor
+            > SCAN 0 COUNT
+            -ERR syntax error
+            > SCAN 0 COUNT 0
+            -ERR syntax error
+            > SCAN 0 COUNT -1
+            -ERR syntax error
+            > SCAN 0 COUNT abc
+            -ERR value is not an integer or out of range
+            > SCAN 0 COUNT 0 FOO
+            -ERR syntax error
+            > SCAN 0 MATCH
+            -ERR syntax error
+            > SCAN 0 FOO bar
+            -ERR syntax error
+            > SCAN 0 FOO
+            -ERR syntax error
+            > SCAN 0 TYPE
+            -ERR syntax error
+            > SCAN a FOO
+            -ERR invalid cursor
+            "#,
+        );
+    }
+
+    /// All keys of a scan with these options, and how many steps it took.
+    fn scan_all(cores: &mut Cores, options: &[&str]) -> (Vec<Vec<u8>>, usize) {
+        let (mut cursor, mut keys, mut steps) = ("0".to_owned(), Vec::new(), 0);
+        loop {
+            let reply = cores.run(&[&["SCAN", &cursor], options].concat());
+            let [Value::Bulk(next), Value::Array(found)] = reply.as_elements().expect("an array") else {
+                panic!("{reply:?}")
+            };
+            keys.extend(found.iter().map(|key| key.as_bytes().expect("a key").to_vec()));
+            steps += 1;
+            cursor = String::from_utf8(next.clone()).expect("digits");
+            let number: u64 = cursor.parse().expect("a number");
+            assert!(number < 1 << 53, "exact in a double");
+            if number == 0 {
+                return (keys, steps);
+            }
+        }
+    }
+
+    #[test]
+    fn a_scan_finds_every_key_once_on_any_number_of_shards() {
+        for shards in [1, 2, 3, 8] {
+            let mut cores = Cores::new(shards);
+            assert_eq!(scan_all(&mut cores, &[]), (vec![], shards));
+            for index in 0..1000 {
+                cores.run(&["SET", &format!("key:{index}"), "v"]);
+            }
+            cores.run(&["SET", "dead", "v", "PX", "10"]);
+            cores.later(20);
+            for count in ["1", "10", "9223372036854775807"] {
+                let (keys, steps) = scan_all(&mut cores, &["COUNT", count]);
+                assert_eq!(keys.len(), 1000, "{shards} shards");
+                assert_eq!(keys.iter().collect::<HashSet<_>>().len(), 1000);
+                assert_eq!(steps == shards, count.len() > 2, "{steps} steps of {count}");
+            }
+            assert_eq!(cores.run(&["DBSIZE"]), Value::Integer(1000), "the dead key was looked at");
+            assert_eq!(scan_all(&mut cores, &["MATCH", "key:99?"]).0.len(), 10);
+            assert_eq!(scan_all(&mut cores, &["MATCH", "*", "TYPE", "STRING"]).0.len(), 1000);
+            assert_eq!(scan_all(&mut cores, &["TYPE", "list"]).0.len(), 0);
+            assert_eq!(scan_all(&mut cores, &["TYPE", "what?"]).0.len(), 0);
+        }
+    }
+
+    #[test]
+    fn any_number_is_a_cursor() {
+        let mut cores = Cores::new(3);
+        for cursor in ["", "-1", "+5", "007", "18446744073709551615", "-18446744073709551615"] {
+            assert!(cores.run(&["SCAN", cursor]).as_elements().is_some(), "{cursor:?}");
+        }
+    }
+
+    #[test]
+    fn random_keys_come_from_every_core() {
+        let mut cores = Cores::new(4);
+        (0..40).for_each(|index| drop(cores.run(&["SET", &index.to_string(), "v"])));
+        let mut seen = HashSet::new();
+        for _ in 0..2000 {
+            seen.insert(cores.run(&["RANDOMKEY"]).as_bytes().expect("a key").to_vec());
+        }
+        assert_eq!(seen.len(), 40);
+    }
 }

@@ -1,8 +1,6 @@
 //! OBJECT: how a value is kept.
 
-use crate::command_table::{
-    Access, Arg, Args, Arity, Category, CommandSpec, DEFAULTS, Flag, Flags, Handler, KeySpec,
-};
+use crate::command_table::{Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Handler, KeySpec};
 use crate::keyspace::{Entry, ValueRef};
 use crate::resp::Reply;
 use crate::session::Session;
@@ -70,7 +68,6 @@ const HELP: CommandSpec = CommandSpec {
     full_name: "object|help",
     arity: Arity::Exactly(2),
     flags: Flags::of(&[Flag::Loading, Flag::Stale]),
-    categories: &[Category::Keyspace],
     since: "6.2.0",
     summary: "Lists the subcommands.",
     handler: Handler::Client(help),
@@ -159,4 +156,60 @@ fn help(_: &mut Session<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResul
     reply.array(LINES.len());
     LINES.iter().for_each(|line| reply.simple(line));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn object() {
+        check(
+            "
+            > OBJECT ENCODING k
+            nil
+            > OBJECT FREQ k
+            nil
+            > OBJECT IDLETIME k
+            nil
+            > OBJECT REFCOUNT k
+            nil
+            > SET k v
+            +OK
+            > OBJECT ENCODING k
+            $embstr
+            > OBJECT FREQ k
+            -ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.
+            > OBJECT IDLETIME k
+            :0
+            > OBJECT REFCOUNT k
+            :1
+            > SET k 9999
+            +OK
+            > OBJECT REFCOUNT k
+            :2147483647
+            > SET k 10000
+            +OK
+            > OBJECT REFCOUNT k
+            :1
+            > SET k -1
+            +OK
+            > OBJECT REFCOUNT k
+            :1
+            > OBJECT
+            -ERR wrong number of arguments for 'object' command
+            > OBJECT FOO k
+            -ERR unknown subcommand 'FOO'. Try OBJECT HELP.
+            > OBJECT ENCODING
+            -ERR wrong number of arguments for 'object|encoding' command
+            > OBJECT ENCODING k k
+            -ERR wrong number of arguments for 'object|encoding' command
+            > OBJECT HELP k
+            -ERR wrong number of arguments for 'object|help' command
+            @ resp3
+            > OBJECT ENCODING missing
+            nil
+            ",
+        );
+    }
 }

@@ -365,3 +365,433 @@ fn strlen(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
     reply.length(ctx.read_string(args.bytes()?)?.map_or(0, |string| string.len()));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn get_and_set_in_every_encoding() {
+        check(
+            r#"
+            > GET k
+            nil
+            > SET k hello
+            +OK
+            > GET k
+            $hello
+            > OBJECT ENCODING k
+            $embstr
+            > SET k 12345
+            +OK
+            > GET k
+            $12345
+            > OBJECT ENCODING k
+            $int
+            > SET k -9223372036854775808
+            +OK
+            > OBJECT ENCODING k
+            $int
+            > SET k 9223372036854775808
+            +OK
+            > OBJECT ENCODING k
+            $embstr
+            > SET k 012
+            +OK
+            > OBJECT ENCODING k
+            $embstr
+            > SET k ""
+            +OK
+            > OBJECT ENCODING k
+            $embstr
+            > GET k
+            $
+            > SET k aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+            +OK
+            > OBJECT ENCODING k
+            $embstr
+            > SET k aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+            +OK
+            > OBJECT ENCODING k
+            $raw
+            > SET "a\x00b" "\r\n\x00\xff"
+            +OK
+            > GET "a\x00b"
+            $\r\n\x00\xff
+            > GET
+            -ERR wrong number of arguments for 'get' command
+            > SET k
+            -ERR wrong number of arguments for 'set' command
+            "#,
+        );
+    }
+
+    #[test]
+    fn set_conditions() {
+        check(
+            "
+            > SET k v XX
+            nil
+            > GET k
+            nil
+            > SET k v NX
+            +OK
+            > SET k w nx
+            nil
+            > GET k
+            $v
+            > SET k w xx
+            +OK
+            > SET k v NX XX
+            -ERR syntax error
+            > SET k v XX NX
+            -ERR syntax error
+            > SET k v NX NX
+            nil
+            > SET k v FOO
+            -ERR syntax error
+            > SET k v GET
+            $w
+            > SET k u NX GET
+            $v
+            > GET k
+            $v
+            > SET k t XX GET
+            $v
+            > GET k
+            $t
+            > SET new n GET NX
+            nil
+            > GET new
+            $n
+            > SET other n XX GET
+            nil
+            > GET other
+            nil
+            > SET k v IFEQ
+            -ERR syntax error
+            ",
+        );
+    }
+
+    #[test]
+    fn set_deadlines() {
+        check(
+            "
+            > SET k v EX 100
+            +OK
+            > TTL k
+            :100
+            > SET k w
+            +OK
+            > TTL k
+            :-1
+            > SET k v PX 100000
+            +OK
+            > TTL k
+            :100
+            > SET k w KEEPTTL
+            +OK
+            > TTL k
+            :100
+            > SET k v EXAT 33177117420
+            +OK
+            > EXPIRETIME k
+            :33177117420
+            > SET k v PXAT 33177117420123
+            +OK
+            > PEXPIRETIME k
+            :33177117420123
+            > SET k v EX 10 EX 200
+            +OK
+            > TTL k
+            :200
+            > SET k v GET EX 300 XX
+            $v
+            > TTL k
+            :300
+            > SET k v PXAT 1
+            +OK
+            > EXISTS k
+            :0
+            > GET k
+            nil
+            > SET k v EXAT 1
+            +OK
+            > SET k w KEEPTTL
+            +OK
+            > TTL k
+            :-1
+            > SET k v PX 20
+            +OK
+            @ later 40
+            > GET k
+            nil
+            > SET k v PX 20
+            +OK
+            @ later 40
+            > SET k w KEEPTTL
+            +OK
+            > TTL k
+            :-1
+            > SET k v PX 20
+            +OK
+            @ later 40
+            > SET k w XX
+            nil
+            > SET k w NX GET
+            nil
+            ",
+        );
+    }
+
+    #[test]
+    fn set_refuses_in_this_order() {
+        check(
+            r#"
+            > SET k v EX
+            -ERR syntax error
+            > SET k v EX abc
+            -ERR value is not an integer or out of range
+            > SET k v EX 10 PX 10
+            -ERR syntax error
+            > SET k v EX 10 EXAT 10
+            -ERR syntax error
+            > SET k v EX abc KEEPTTL
+            -ERR syntax error
+            > SET k v KEEPTTL EX 10
+            -ERR syntax error
+            > SET k v KEEPTTL KEEPTTL
+            +OK
+            > SET k v EX 0
+            -ERR invalid expire time in 'set' command
+            > SET k v EX -1
+            -ERR invalid expire time in 'set' command
+            > SET k v PX 0
+            -ERR invalid expire time in 'set' command
+            > SET k v EXAT 0
+            -ERR invalid expire time in 'set' command
+            > SET k v PXAT -5
+            -ERR invalid expire time in 'set' command
+            > SET k v EX 9223372036854775807
+            -ERR invalid expire time in 'set' command
+            > SET k v PX 9223372036854775807
+            -ERR invalid expire time in 'set' command
+            > SET k v EX 9223372036854775
+            -ERR invalid expire time in 'set' command
+            > SET k v EX 9223372036854776
+            -ERR invalid expire time in 'set' command
+            > SET k v EXAT 9223372036854775807
+            -ERR invalid expire time in 'set' command
+            > SET k v EX 1.5
+            -ERR value is not an integer or out of range
+            > SET k v EX " 1"
+            -ERR value is not an integer or out of range
+            > SET k v PERSIST
+            -ERR syntax error
+            > SET k v EX abc FOO
+            -ERR syntax error
+            > SET k v XX EX 0
+            -ERR invalid expire time in 'set' command
+            > GET k
+            $v
+            "#,
+        );
+    }
+
+    #[test]
+    fn setnx_setex_psetex() {
+        check(
+            "
+            > SETNX k v
+            :1
+            > SETNX k w
+            :0
+            > GET k
+            $v
+            > SETEX k 100 w
+            +OK
+            > TTL k
+            :100
+            > SETEX k 0 w
+            -ERR invalid expire time in 'setex' command
+            > SETEX k -1 w
+            -ERR invalid expire time in 'setex' command
+            > SETEX k abc w
+            -ERR value is not an integer or out of range
+            > SETEX k 9223372036854775807 w
+            -ERR invalid expire time in 'setex' command
+            > PSETEX k 100000 x
+            +OK
+            > TTL k
+            :100
+            > PSETEX k 0 w
+            -ERR invalid expire time in 'psetex' command
+            > PSETEX k 9223372036854775807 w
+            -ERR invalid expire time in 'psetex' command
+            > GET k
+            $x
+            > PSETEX k 20 x
+            +OK
+            @ later 40
+            > SETNX k y
+            :1
+            > TTL k
+            :-1
+            > SETEX k 10
+            -ERR wrong number of arguments for 'setex' command
+            > SETEX
+            -ERR wrong number of arguments for 'setex' command
+            ",
+        );
+    }
+
+    #[test]
+    fn getset() {
+        check(
+            "
+            > GETSET k a
+            nil
+            > GETSET k 1
+            $a
+            > OBJECT ENCODING k
+            $int
+            > EXPIRE k 100
+            :1
+            > GETSET k b
+            $1
+            > TTL k
+            :-1
+            > GETSET k
+            -ERR wrong number of arguments for 'getset' command
+            ",
+        );
+    }
+
+    #[test]
+    fn getex() {
+        check(
+            "
+            > GETEX k
+            nil
+            > GETEX k EX 10
+            nil
+            > SET k 5
+            +OK
+            > GETEX k
+            $5
+            > TTL k
+            :-1
+            > GETEX k EX 100
+            $5
+            > TTL k
+            :100
+            > GETEX k PX 200000
+            $5
+            > TTL k
+            :200
+            > GETEX k
+            $5
+            > TTL k
+            :200
+            > GETEX k EXAT 33177117420
+            $5
+            > EXPIRETIME k
+            :33177117420
+            > GETEX k PXAT 33177117420123
+            $5
+            > PEXPIRETIME k
+            :33177117420123
+            > GETEX k PERSIST
+            $5
+            > TTL k
+            :-1
+            > GETEX k PERSIST
+            $5
+            > GETEX k PERSIST EX 10
+            -ERR syntax error
+            > GETEX k EX 10 PERSIST
+            -ERR syntax error
+            > GETEX k EX 10 PX 10
+            -ERR syntax error
+            > GETEX k KEEPTTL
+            -ERR syntax error
+            > GETEX k EX
+            -ERR syntax error
+            > GETEX k EX 0
+            -ERR invalid expire time in 'getex' command
+            > GETEX k EX abc
+            -ERR value is not an integer or out of range
+            > GETEX k PX 9223372036854775807
+            -ERR invalid expire time in 'getex' command
+            > GETEX k NX
+            -ERR syntax error
+            > TTL k
+            :-1
+            > GETEX k EXAT 1
+            $5
+            > EXISTS k
+            :0
+            > SET k v
+            +OK
+            > GETEX k PXAT 1
+            $v
+            > EXISTS k
+            :0
+            > GETEX missing EX 0
+            nil
+            > SET k v
+            +OK
+            > GETEX k PX 20
+            $v
+            @ later 40
+            > GETEX k
+            nil
+            ",
+        );
+    }
+
+    #[test]
+    fn getdel_and_strlen() {
+        check(
+            r#"
+            > GETDEL k
+            nil
+            > SET k 10
+            +OK
+            > GETDEL k
+            $10
+            > EXISTS k
+            :0
+            > SET k v EX 100
+            +OK
+            > GETDEL k
+            $v
+            > SET k w
+            +OK
+            > TTL k
+            :-1
+            > STRLEN k
+            :1
+            > SET k 12345
+            +OK
+            > STRLEN k
+            :5
+            > SET k -1
+            +OK
+            > STRLEN k
+            :2
+            > STRLEN missing
+            :0
+            > SET k ""
+            +OK
+            > STRLEN k
+            :0
+            > GETDEL k
+            $
+            > GETDEL k
+            nil
+            "#,
+        );
+    }
+}

@@ -137,3 +137,172 @@ fn digest(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check_new;
+
+    #[test]
+    fn delifeq() {
+        check_new(
+            "
+            > DELIFEQ k v
+            :0
+            > SET k v
+            +OK
+            > DELIFEQ k w
+            :0
+            > DELIFEQ k v
+            :1
+            > EXISTS k
+            :0
+            > SET k 10
+            +OK
+            > DELIFEQ k 010
+            :0
+            > DELIFEQ k 10
+            :1
+            > SET k v PX 20
+            +OK
+            @ later 40
+            > DELIFEQ k v
+            :0
+            > DELIFEQ k
+            -ERR wrong number of arguments for 'delifeq' command
+            ",
+        );
+    }
+
+    #[test]
+    fn delex() {
+        check_new(
+            "
+            > SET k v
+            +OK
+            > DELEX k IFEQ w
+            :0
+            > DELEX k IFNE v
+            :0
+            > DELEX k ifeq v
+            :1
+            > DELEX k IFEQ v
+            :0
+            > DELEX k IFNE v
+            :0
+            > SET k v
+            +OK
+            > DELEX k IFNE w
+            :1
+            > SET k v
+            +OK
+            > DELEX k
+            :1
+            > DELEX k
+            :0
+            > DELEX k FOO bar
+            :0
+            > SET k v
+            +OK
+            > DELEX k FOO bar
+            -ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE
+            > DELEX k IFEQ
+            -ERR wrong number of arguments for 'delex' command
+            > DELEX k IFEQ v IFNE v
+            -ERR wrong number of arguments for 'delex' command
+            > DELEX k IFDEQ abc
+            -ERR must be exactly 16 hexadecimal characters
+            > DELEX k IFDEQ 000000000000000g
+            -ERR must be exactly 16 hexadecimal characters
+            > DELEX k IFDEQ 0000000000000000
+            :0
+            > DELEX k IFDNE 0000000000000000
+            :1
+            ",
+        );
+    }
+
+    /// The digest of no bytes is one of the algorithm's published test vectors.
+    #[test]
+    fn digests() {
+        check_new(
+            r#"
+            > DIGEST k
+            nil
+            > SET k ""
+            +OK
+            > DIGEST k
+            $2d06800538d394c2
+            > SET k 1 IFDEQ 2D06800538D394C2
+            +OK
+            > SET k 2 IFDEQ 2d06800538d394c2
+            nil
+            > SET k "" IFDNE 2d06800538d394c2
+            +OK
+            > SET k 2 IFDNE 2d06800538d394c2
+            nil
+            > DELEX k IFDNE 2d06800538d394c2
+            :0
+            > DELEX k IFDEQ 2D06800538D394C2
+            :1
+            > SET k 2 IFDEQ 2d06800538d394c2
+            nil
+            > SET k 2 IFDNE 2d06800538d394c2
+            +OK
+            > SET k 2 IFDEQ 2d06
+            -ERR must be exactly 16 hexadecimal characters
+            > DIGEST
+            -ERR wrong number of arguments for 'digest' command
+            "#,
+        );
+    }
+
+    #[test]
+    fn set_compares_first() {
+        check_new(
+            "
+            > SET k v IFEQ v
+            nil
+            > SET k v IFEQ v GET
+            nil
+            > EXISTS k
+            :0
+            > SET k v IFNE v
+            +OK
+            > SET k w IFEQ x
+            nil
+            > SET k w IFEQ v EX 100
+            +OK
+            > TTL k
+            :100
+            > SET k 10 ifeq w KEEPTTL
+            +OK
+            > TTL k
+            :100
+            > SET k x IFEQ y GET
+            $10
+            > SET k x IFEQ 10 GET
+            $10
+            > TTL k
+            :-1
+            > SET k y IFNE x
+            nil
+            > SET k y IFNE w
+            +OK
+            > SET k v IFEQ
+            -ERR syntax error
+            > SET k v IFEQ y NX
+            -ERR syntax error
+            > SET k v XX IFEQ y
+            -ERR syntax error
+            > SET k v IFEQ y IFNE x
+            -ERR syntax error
+            > SET k v IFEQ y IFEQ y
+            -ERR syntax error
+            > SET k v IFEQ y EX 0
+            -ERR invalid expire time in 'set' command
+            > GET k
+            $y
+            ",
+        );
+    }
+}

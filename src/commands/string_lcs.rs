@@ -227,6 +227,7 @@ impl Plan for ReadBoth {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::testing::check;
     use proptest::prelude::*;
 
     proptest! {
@@ -260,5 +261,72 @@ mod tests {
                 .max();
             prop_assert_eq!(Some(length(a.as_bytes(), b.as_bytes())), longest);
         }
+    }
+
+    #[test]
+    fn lcs_as_redis_replies() {
+        check(
+            r#"
+            > MSET a ohmytext b mynewtext e ""
+            +OK
+            > LCS a b
+            $mytext
+            > LCS a b LEN
+            :6
+            > LCS a b IDX
+            [$matches, [[[:4, :7], [:5, :8]], [[:2, :3], [:0, :1]]], $len, :6]
+            > LCS a b IDX MINMATCHLEN 4
+            [$matches, [[[:4, :7], [:5, :8]]], $len, :6]
+            > LCS a b IDX MINMATCHLEN 4 WITHMATCHLEN
+            [$matches, [[[:4, :7], [:5, :8], :4]], $len, :6]
+            > LCS a b IDX WITHMATCHLEN
+            [$matches, [[[:4, :7], [:5, :8], :4], [[:2, :3], [:0, :1], :2]], $len, :6]
+            > LCS a b MINMATCHLEN 4
+            $mytext
+            > LCS a b IDX MINMATCHLEN -5
+            [$matches, [[[:4, :7], [:5, :8]], [[:2, :3], [:0, :1]]], $len, :6]
+            > LCS a b LEN WITHMATCHLEN
+            :6
+            > LCS a e
+            $
+            > LCS a missing
+            $
+            > LCS a missing LEN
+            :0
+            > LCS a missing IDX
+            [$matches, [], $len, :0]
+            > LCS missing missing IDX
+            [$matches, [], $len, :0]
+            > LCS a a IDX
+            [$matches, [[[:0, :7], [:0, :7]]], $len, :8]
+            > LCS b a IDX
+            [$matches, [[[:5, :8], [:4, :7]], [[:0, :1], [:2, :3]]], $len, :6]
+            > LCS a b LEN IDX
+            -ERR If you want both the length and indexes, please just use IDX.
+            > LCS a b LEN IDX FOO
+            -ERR syntax error
+            > LCS a b FOO
+            -ERR syntax error
+            > LCS a b MINMATCHLEN
+            -ERR syntax error
+            > LCS a b MINMATCHLEN abc
+            -ERR value is not an integer or out of range
+            > LCS a b MINMATCHLEN abc FOO
+            -ERR value is not an integer or out of range
+            > LCS a
+            -ERR wrong number of arguments for 'lcs' command
+            > SET n 123456
+            +OK
+            > SET m 2347
+            +OK
+            > LCS n m
+            $234
+            > LCS n m IDX
+            [$matches, [[[:1, :3], [:0, :2]]], $len, :3]
+            @ resp3
+            > LCS a b IDX WITHMATCHLEN
+            {$matches: [[[:4, :7], [:5, :8], :4], [[:2, :3], [:0, :1], :2]], $len: :6}
+            "#,
+        );
     }
 }

@@ -228,3 +228,153 @@ impl SetAll {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::{check, check_new};
+
+    #[test]
+    fn mset_and_mget() {
+        check(
+            r#"
+            > MSET a 1 b two c ""
+            +OK
+            > MGET a b c d a
+            [$1, $two, $, nil, $1]
+            > OBJECT ENCODING a
+            $int
+            > MSET a x a y
+            +OK
+            > GET a
+            $y
+            > MSET a
+            -ERR wrong number of arguments for 'mset' command
+            > MSET a 1 b
+            -ERR wrong number of arguments for 'mset' command
+            > MSET a 1 b 2 c
+            -ERR wrong number of arguments for 'mset' command
+            > GET b
+            $two
+            > SET a 1 EX 100
+            +OK
+            > MSET a 2
+            +OK
+            > TTL a
+            :-1
+            > MGET
+            -ERR wrong number of arguments for 'mget' command
+            @ resp3
+            > MGET a missing
+            [$2, nil]
+            "#,
+        );
+    }
+
+    #[test]
+    fn msetnx_sets_all_or_none() {
+        check(
+            "
+            > MSETNX a 1 b 2 c 3
+            :1
+            > MGET a b c
+            [$1, $2, $3]
+            > MSETNX d 4 a 5
+            :0
+            > EXISTS d
+            :0
+            > MSETNX d 4 d 5 e 6
+            :1
+            > MGET d e
+            [$5, $6]
+            > MSETNX a
+            -ERR wrong number of arguments for 'msetnx' command
+            > MSETNX a 1 b
+            -ERR wrong number of arguments for 'msetnx' command
+            > SET x 1 PX 20
+            +OK
+            @ later 40
+            > MSETNX x 2 y 3
+            :1
+            > TTL x
+            :-1
+            ",
+        );
+    }
+
+    #[test]
+    fn msetex() {
+        check_new(
+            "
+            > MSETEX 2 a 1 b 2
+            :1
+            > TTL a
+            :-1
+            > MSETEX 2 a 3 b 4 EX 100
+            :1
+            > TTL a
+            :100
+            > TTL b
+            :100
+            > MSETEX 2 a 5 b 6 KEEPTTL
+            :1
+            > TTL b
+            :100
+            > MSETEX 2 b 7 c 8 NX EX 50
+            :0
+            > MSETEX 2 b 7 c 8 EX 50 XX
+            :0
+            > MGET a b c
+            [$5, $6, nil]
+            > MSETEX 2 a 7 b 8 PX 50000 XX
+            :1
+            > TTL b
+            :50
+            > MSETEX 3 d 1 e 2 f 3 NX EXAT 33177117420
+            :1
+            > EXPIRETIME f
+            :33177117420
+            > MSETEX 1 g 1 PXAT 33177117420123
+            :1
+            > PEXPIRETIME g
+            :33177117420123
+            > MSETEX 2 a 1 b 2 PX 20
+            :1
+            @ later 40
+            > MSETEX 2 a 1 b 2 KEEPTTL
+            :1
+            > TTL a
+            :-1
+            > MSETEX 1 EX
+            -ERR wrong number of arguments for 'msetex' command
+            > MSETEX 0 a 1
+            -ERR invalid numkeys value
+            > MSETEX -1 a 1
+            -ERR invalid numkeys value
+            > MSETEX a a 1
+            -ERR invalid numkeys value
+            > MSETEX 2147483648 a 1
+            -ERR invalid numkeys value
+            > MSETEX 2 a 1
+            -ERR wrong number of key-value pairs
+            > MSETEX 1 a 1 b 2
+            -ERR syntax error
+            > MSETEX 2 a 1 b 2 GET
+            -ERR syntax error
+            > MSETEX 2 a 1 b 2 NX XX
+            -ERR syntax error
+            > MSETEX 2 a 1 b 2 EX 10 PX 10
+            -ERR syntax error
+            > MSETEX 2 a 1 b 2 EX 10 KEEPTTL
+            -ERR syntax error
+            > MSETEX 2 a 1 b 2 EX 0
+            -ERR invalid expire time in 'msetex' command
+            > MSETEX 2 a 1 b 2 NX EX 0
+            -ERR invalid expire time in 'msetex' command
+            > MSETEX 2 a 1 b 2 EX abc
+            -ERR value is not an integer or out of range
+            > MGET a b
+            [$1, $2]
+            ",
+        );
+    }
+}

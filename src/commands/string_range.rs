@@ -145,3 +145,172 @@ fn resolve(start: i64, end: i64, length: usize) -> Range<usize> {
     let (start, end) = (from_front(start), from_front(end).min(length - 1));
     if start > end { 0..0 } else { start as usize..end as usize + 1 }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn append() {
+        check(
+            r#"
+            > APPEND k 12
+            :2
+            > OBJECT ENCODING k
+            $int
+            > APPEND k 3
+            :3
+            > OBJECT ENCODING k
+            $raw
+            > GET k
+            $123
+            > APPEND k ""
+            :3
+            > APPEND e ""
+            :0
+            > OBJECT ENCODING e
+            $embstr
+            > EXISTS e
+            :1
+            > APPEND e abc
+            :3
+            > OBJECT ENCODING e
+            $raw
+            > SET k v EX 100
+            +OK
+            > APPEND k w
+            :2
+            > TTL k
+            :100
+            > GET k
+            $vw
+            > SET k 5
+            +OK
+            > APPEND k ""
+            :1
+            > OBJECT ENCODING k
+            $raw
+            > APPEND k
+            -ERR wrong number of arguments for 'append' command
+            "#,
+        );
+    }
+
+    #[test]
+    fn setrange() {
+        check(
+            r#"
+            > SETRANGE k 0 ""
+            :0
+            > EXISTS k
+            :0
+            > SETRANGE k 5 abc
+            :8
+            > OBJECT ENCODING k
+            $raw
+            > GET k
+            $\x00\x00\x00\x00\x00abc
+            > SETRANGE k 0 XY
+            :8
+            > GET k
+            $XY\x00\x00\x00abc
+            > SETRANGE k 100 ""
+            :8
+            > SETRANGE k -1 x
+            -ERR offset is out of range
+            > SETRANGE k -1 ""
+            -ERR offset is out of range
+            > SETRANGE k abc x
+            -ERR value is not an integer or out of range
+            > SETRANGE k 536870911 xy
+            -ERR string exceeds maximum allowed size (proto-max-bulk-len)
+            > SETRANGE k 536870912 x
+            -ERR string exceeds maximum allowed size (proto-max-bulk-len)
+            > SETRANGE k 9223372036854775807 x
+            -ERR string exceeds maximum allowed size (proto-max-bulk-len)
+            > SETRANGE k 536870912 ""
+            :8
+            > SETRANGE new 536870912 x
+            -ERR string exceeds maximum allowed size (proto-max-bulk-len)
+            > EXISTS new
+            :0
+            > SET n 1234 EX 100
+            +OK
+            > SETRANGE n 1 9
+            :4
+            > GET n
+            $1934
+            > OBJECT ENCODING n
+            $raw
+            > TTL n
+            :100
+            > SETRANGE n 10 ""
+            :4
+            > SET n 7
+            +OK
+            > SETRANGE n 3 ""
+            :1
+            > OBJECT ENCODING n
+            $int
+            "#,
+        );
+    }
+
+    #[test]
+    fn getrange() {
+        check(
+            r#"
+            > SET k "Hello World"
+            +OK
+            > GETRANGE k 0 4
+            $Hello
+            > GETRANGE k -5 -1
+            $World
+            > GETRANGE k 0 -1
+            $Hello World
+            > GETRANGE k 3 3
+            $l
+            > GETRANGE k 5 3
+            $
+            > GETRANGE k -1 -5
+            $
+            > GETRANGE k -100 100
+            $Hello World
+            > GETRANGE k 11 20
+            $
+            > GETRANGE k 0 -100
+            $H
+            > GETRANGE k -100 -100
+            $H
+            > GETRANGE k -50 -100
+            $
+            > GETRANGE k 1 -100
+            $
+            > GETRANGE k 9223372036854775807 -1
+            $
+            > GETRANGE k -9223372036854775808 9223372036854775807
+            $Hello World
+            > GETRANGE missing 0 -1
+            $
+            > GETRANGE k a 1
+            -ERR value is not an integer or out of range
+            > GETRANGE k 0 b
+            -ERR value is not an integer or out of range
+            > GETRANGE missing a b
+            -ERR value is not an integer or out of range
+            > SET n 123456
+            +OK
+            > GETRANGE n 1 3
+            $234
+            > SUBSTR n -2 -1
+            $56
+            > SET e ""
+            +OK
+            > GETRANGE e 0 -1
+            $
+            > GETRANGE e 0 0
+            $
+            "#,
+        );
+    }
+}
