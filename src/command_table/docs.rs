@@ -74,11 +74,12 @@ fn write_key_spec(key: &KeySpec, reply: &mut Reply<'_>) {
             write_number("keystep", step as i64, reply);
             write_number("limit", 0, reply);
         }
-        Find::Counted => {
+        Find::Counted | Find::CountedPairs => {
+            let step = if key.find == Find::Counted { 1 } else { 2 };
             write_search("keynum", 3, reply);
             write_number("keynumidx", 0, reply);
             write_number("firstkey", 1, reply);
-            write_number("keystep", 1, reply);
+            write_number("keystep", step, reply);
         }
     }
 }

@@ -117,6 +117,10 @@ impl Dispatch {
             Handler::PerShard { run, merge } => match self.owner(core, &command, argv) {
                 Owners::One(owner) => self.on_one_shard(core, key, &command, run, owner, argv),
                 Owners::None => self.on_one_shard(core, key, &command, run, core.index, argv),
+                // Keys without their values (MSET): the handler says what is wrong.
+                Owners::Several if !is_whole(&command, argv) => {
+                    self.on_one_shard(core, key, &command, run, core.index, argv)
+                }
                 Owners::Several => self.per_shard(core, key, &command, run, merge, argv),
             },
             Handler::Transaction { run, plan } => match self.owner(core, &command, argv) {
@@ -656,6 +660,12 @@ fn run_batch(shard: &mut Shard, now: UnixMillis, batch: &mut Batch) -> u64 {
         (nanoseconds, replies.get(start) == Some(&b'-'))
     });
     tick
+}
+
+/// Whether every key of a [`Handler::PerShard`] command comes with all that belongs to it.
+fn is_whole(command: &Command, argv: Argv<'_>) -> bool {
+    let (first, step) = command.spec.keys[0].stride().expect("PerShard keys repeat to the end");
+    (argv.len() - first) % step == 0
 }
 
 /// CLIENT PAUSE: the client waits if the pause is about this command.

@@ -260,9 +260,22 @@ impl Keyspace {
         raw.is_some()
     }
 
+    /// Removes a key with a single look at the table; tells whether it still lived at `now`.
+    pub fn remove_at(&mut self, key: &[u8], now: UnixMillis, lazily: bool) -> Option<bool> {
+        let raw = self.unhook(key)?;
+        let lived = !Entry::new(raw).is_expired(now);
+        self.free_entry(raw, lazily);
+        Some(lived)
+    }
+
     /// Removes a key and returns what it held.
     pub fn take(&mut self, key: &[u8]) -> Option<Detached> {
         let raw = self.unhook(key)?;
+        Some(self.detach_entry(raw))
+    }
+
+    /// Takes the value out of an entry that is in no table any more.
+    fn detach_entry(&mut self, raw: RawEntry) -> Detached {
         let entry = Entry::new(raw);
         let (deadline, access) = (entry.deadline(), entry.access());
         let small = match entry.value() {
@@ -271,7 +284,22 @@ impl Keyspace {
         };
         let boxed = raw.free_but_boxed(&self.slab);
         let value = small.or(boxed.map(|value| *value)).expect("a value is small or boxed");
-        Some(Detached { value, deadline, access })
+        Detached { value, deadline, access }
+    }
+
+    /// Frees an entry that is in no table any more.
+    fn free_entry(&mut self, raw: RawEntry, lazily: bool) {
+        match raw.free_but_boxed(&self.slab) {
+            Some(value) if lazily => self.lazy.push_value(value),
+            value => drop(value),
+        }
+    }
+
+    /// Takes an entry out of both tables; the caller owns it then.
+    fn unhook_entry(&mut self, hash: u64, raw: RawEntry) {
+        let removed = self.table.remove(hash, |item| item == raw.0);
+        assert!(removed.is_some(), "K1");
+        self.index_deadline(hash, raw, raw.deadline().is_some(), raw, false);
     }
 
     /// Sets or replaces a key's deadline; false if there is no such key.

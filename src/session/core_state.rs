@@ -86,6 +86,8 @@ impl CoreState {
             paused: Vec::new(),
             monitor_feed: Vec::new(),
         };
+        core.shard.index = index;
+        core.shard.count = core.cores;
         core.apply_settings();
         core.read_clock();
         core

@@ -75,6 +75,8 @@ impl Settings {
                 lazy_expire: config.get(LAZYFREE_LAZY_EXPIRE),
                 lazy_user_flush: config.get(LAZYFREE_LAZY_USER_FLUSH),
                 string_bytes_max: config.get(PROTO_MAX_BULK_LEN) as usize,
+                // Until there is eviction, all policies keep the clock.
+                lfu: false,
                 active_expire: true,
                 active_expire_effort: config.get(ACTIVE_EXPIRE_EFFORT),
             },

@@ -20,6 +20,9 @@ use std::rc::Rc;
 
 /// A shard: this core's slice of every database.
 pub struct Shard {
+    /// Which of the server's `count` shards this is.
+    pub index: usize,
+    pub count: usize,
     pub databases: Vec<Keyspace>,
     pub effects: Effects,
     pub stats: ShardStats,
@@ -40,6 +43,8 @@ pub struct ShardOptions {
     pub lazy_expire: bool,
     pub lazy_user_flush: bool,
     pub string_bytes_max: usize,
+    /// Access data are LFU counters and not the LRU clock.
+    pub lfu: bool,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: bool,
     /// 1 to 10.
@@ -54,6 +59,7 @@ impl Default for ShardOptions {
             lazy_expire: false,
             lazy_user_flush: false,
             string_bytes_max: 512 << 20,
+            lfu: false,
             active_expire: true,
             active_expire_effort: 1,
         }
@@ -77,10 +83,13 @@ pub struct ShardStats {
 unsafe impl Send for Shard {}
 
 impl Shard {
-    /// `seeds` must not be known to clients.
+    /// The only shard of a server; `index` and `count` say otherwise where there are more. `seeds` must not
+    /// be known to clients.
     pub fn new(databases: usize, seeds: [u64; 4]) -> Self {
         let slab = Rc::new(Slab::new());
         Self {
+            index: 0,
+            count: 1,
             databases: (0..databases).map(|_| Keyspace::new(Rc::clone(&slab), seeds)).collect(),
             effects: Effects::default(),
             stats: ShardStats::default(),
