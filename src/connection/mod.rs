@@ -72,6 +72,8 @@ struct Parsed {
     ranges: Vec<ArgRange>,
     /// An inline request with escapes has its own bytes.
     rewritten: Option<Box<ArgvBuf>>,
+    /// Of its key, if that lives here.
+    hash: Option<u64>,
 }
 
 impl Parsed {
@@ -355,8 +357,12 @@ impl Connection {
             }
             let waits_for_more = ahead.len < count && failure.is_none();
             if ahead.len > 1 {
-                for request in &ahead.requests[..ahead.len] {
-                    dispatch.prefetch(core, db, request.argv(bytes));
+                let requests = &mut ahead.requests[..ahead.len];
+                for request in requests.iter_mut() {
+                    request.hash = dispatch.prefetch(core, db, request.argv(bytes));
+                }
+                for hash in requests.iter().filter_map(|request| request.hash) {
+                    core.shard.prefetch_entry(db, hash);
                 }
             }
             for index in 0..ahead.len {

@@ -142,12 +142,10 @@ impl Dispatch {
 
     /// Hints the processor at the data of a request that will run soon, if it lives here.
     #[inline]
-    pub fn prefetch(&self, core: &CoreState, db: usize, argv: Argv<'_>) {
-        if let Some(key) = argv.get(1)
-            && (core.cores == 1 || route::shard_of_key(key, core.cores) == core.index)
-        {
-            core.shard.prefetch(db, key);
-        }
+    pub fn prefetch(&self, core: &CoreState, db: usize, argv: Argv<'_>) -> Option<u64> {
+        let key = argv.get(1)?;
+        let here = core.cores == 1 || route::shard_of_key(key, core.cores) == core.index;
+        here.then(|| core.shard.prefetch(db, key))
     }
 
     #[inline]
@@ -639,33 +637,39 @@ fn run_here(core: &mut CoreState, key: ClientKey, command: &Command, run: ShardH
 
 /// Runs commands of another core's clients on a shard; returns when the last one ended.
 fn run_batch(shard: &mut Shard, now: UnixMillis, batch: &mut Batch) -> u64 {
+    const AHEAD: usize = 16;
     let mut tick = clock::Monotonic::now().0;
-    for index in 0..batch.len() {
-        if let Some(key) = batch.argv(index).get(1) {
-            shard.prefetch(batch.item(index).db as usize, key);
-        }
+    for first in (0..batch.len()).step_by(AHEAD) {
+        let range = first..batch.len().min(first + AHEAD);
+        prefetch_batch(shard, batch, range.clone());
+        batch.run(range, |item, argv, replies| {
+            let start = replies.len();
+            let mut reply = Reply::new(replies, item.protocol);
+            let mut context = shard.context(item.db as usize, now, item.no_touch);
+            let names = usize::from(item.command.names);
+            if let Err(error) = (item.run)(&mut context, Args::new(argv, names), &mut reply) {
+                replies.truncate(start);
+                Reply::new(replies, item.protocol).error(error.text().as_ref());
+            }
+            let ended = clock::Monotonic::now().0;
+            let nanoseconds = ended - tick;
+            tick = ended;
+            (nanoseconds, replies.get(start) == Some(&b'-'))
+        });
     }
-    batch.run_all(|item, argv, replies| {
-        let start = replies.len();
-        let mut reply = Reply::new(replies, item.protocol);
-        let mut context = shard.context(item.db as usize, now, item.no_touch);
-        let names = usize::from(item.command.names);
-        if let Err(error) = (item.run)(&mut context, Args::new(argv, names), &mut reply) {
-            replies.truncate(start);
-            Reply::new(replies, item.protocol).error(error.text().as_ref());
-        }
-        let ended = clock::Monotonic::now().0;
-        let nanoseconds = ended - tick;
-        tick = ended;
-        (nanoseconds, replies.get(start) == Some(&b'-'))
-    });
     tick
 }
 
-/// Whether every key of a [`Handler::PerShard`] command comes with all that belongs to it.
-fn is_whole(command: &Command, argv: Argv<'_>) -> bool {
-    let (first, step) = command.spec.keys[0].stride().expect("PerShard keys repeat to the end");
-    (argv.len() - first) % step == 0
+/// Hints the processor at the data of some commands: first all buckets, then all entries.
+fn prefetch_batch(shard: &Shard, batch: &Batch, range: std::ops::Range<usize>) {
+    let mut hashes = [0; 16];
+    let key = |index| batch.argv(index).get(1);
+    for (index, hash) in range.clone().zip(&mut hashes) {
+        *hash = key(index).map_or(0, |key| shard.prefetch(batch.item(index).db as usize, key));
+    }
+    for (index, hash) in range.zip(hashes) {
+        shard.prefetch_entry(batch.item(index).db as usize, hash);
+    }
 }
 
 /// CLIENT PAUSE: the client waits if the pause is about this command.

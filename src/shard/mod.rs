@@ -106,11 +106,19 @@ impl Shard {
         Context { shard: self, db, now, no_touch }
     }
 
-    /// Asks the memory for a key's bucket.
+    /// Asks the memory for a key's bucket; the result is for [`Shard::prefetch_entry`], a few keys later.
     #[inline]
-    pub fn prefetch(&self, db: usize, key: &[u8]) {
+    pub fn prefetch(&self, db: usize, key: &[u8]) -> u64 {
         let keyspace = &self.databases[db];
-        keyspace.prefetch(keyspace.hash(key));
+        let hash = keyspace.hash(key);
+        keyspace.prefetch(hash);
+        hash
+    }
+
+    /// Asks the memory for the entry that the key's bucket points to.
+    #[inline]
+    pub fn prefetch_entry(&self, db: usize, hash: u64) {
+        self.databases[db].prefetch_entry(hash);
     }
 
     /// Once per turn or so: the clock that new entries and lookups are stamped with.
