@@ -59,7 +59,7 @@ const MSET: CommandSpec = CommandSpec {
 };
 
 fn mset(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    if args.remaining() % 2 != 0 {
+    if !args.remaining().is_multiple_of(2) {
         return Err(CommandError::WrongArity("mset"));
     }
     while let (Some(key), Some(value)) = (args.next(), args.next()) {
@@ -107,7 +107,7 @@ impl<'a> Request<'a> {
     fn parse(argv: Argv<'a>) -> Result<Self, CommandError> {
         let name = argv.first().expect("a request has a name");
         if !name.eq_ignore_ascii_case(b"msetex") {
-            if argv.len() % 2 == 0 {
+            if argv.len().is_multiple_of(2) {
                 return Err(CommandError::WrongArity("msetnx"));
             }
             let options = Options { condition: Condition::Absent, get: false, expiry: Expiry::Unsaid };
