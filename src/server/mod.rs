@@ -8,8 +8,8 @@ pub mod cli;
 mod core_main;
 mod cron;
 pub mod os_files;
-pub mod placement;
 mod pace;
+pub mod placement;
 mod process;
 
 mod signals;

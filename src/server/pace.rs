@@ -50,6 +50,10 @@ impl Pace {
         let (div, max, us) = *CFG.get_or_init(|| (num("DIV", 4), num("MAX", 8), num("US", 50)));
         let active = self.active.max(self.active_before);
         let count = (active / div).min(max);
-        if count <= 1 || us == 0 { Wait::Until(limit) } else { Wait::Gather { count, within: Duration::from_micros(us as u64), limit } }
+        if count <= 1 || us == 0 {
+            Wait::Until(limit)
+        } else {
+            Wait::Gather { count, within: Duration::from_micros(us as u64), limit }
+        }
     }
 }
