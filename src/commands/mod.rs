@@ -30,7 +30,7 @@ pub fn table(renamed: &[(String, String)]) -> CommandTable {
 /// The reply of a container's HELP: a title, `lines`, and itself.
 fn help(reply: &mut Reply<'_>, container: &str, lines: &[&str]) -> CommandResult {
     reply.array(lines.len() + 3);
-    reply.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    reply.simple(format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     lines.iter().for_each(|line| reply.simple(line));
     reply.simple("HELP");
     reply.simple("    Prints this help.");

@@ -77,8 +77,11 @@ mod tests {
         let mut expected = Vec::new();
         let mut next = 0u8;
         for round in 0..2000usize {
-            let bytes: Vec<u8> =
-                (0..round % 7).map(|_| std::mem::replace(&mut next, next.wrapping_add(1))).collect();
+            let mut counted = || {
+                next = next.wrapping_add(1);
+                next
+            };
+            let bytes: Vec<u8> = (0..round % 7).map(|_| counted()).collect();
             query.append(&bytes);
             expected.extend_from_slice(&bytes);
             assert_eq!(query.bytes(), expected, "U1");
