@@ -26,7 +26,7 @@ pub fn write_info(table: &CommandTable, command: &Command, name: &str, reply: &m
     reply.integer(range.step);
     let categories = spec.all_categories();
     reply.set(categories.len());
-    categories.iter().for_each(|category| reply.simple(&format!("@{}", category.name())));
+    categories.iter().for_each(|category| reply.simple(format!("@{}", category.name())));
     reply.set(spec.tips.len());
     spec.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
     reply.set(spec.keys.len());

@@ -179,7 +179,10 @@ impl Connections {
         // What was asked before is still answered.
         let waits = !connection.query.is_empty();
         let Some(client) = core.clients.get_mut(key) else { return };
-        let busy = !client.in_flight.is_idle() || client.output.open_slots() > 0 || client.blocked.is_some();
+        let busy = !client.in_flight.is_idle()
+            || client.output.open_slots() > 0
+            || client.blocked.is_some()
+            || connection.receiving_paused;
         if !(waits && busy) {
             client.close_after_reply();
         }

@@ -182,5 +182,5 @@ fn feed_monitors(core: &mut CoreState, key: ClientKey, command: &Command, argv: 
     let shown = redacted(command, argv);
     let argv = shown.as_ref().map_or(argv, ArgvBuf::as_argv);
     let line = crate::observability::monitor_line(core.now.unix_us, client.db, address, argv.iter());
-    core.feed_monitors(&line);
+    core.monitor_feed.extend_from_slice(&line);
 }

@@ -226,7 +226,7 @@ impl Dispatch {
         account::monitor(core, key, command, argv);
         let client = core.clients.running(key);
         let (first, step) = command.spec.keys[0].stride().expect("PerShard keys repeat to the end");
-        if (argv.len() - first) % step != 0 {
+        if !(argv.len() - first).is_multiple_of(step) {
             // A key without its value: the handler says so, wherever it runs.
             return self.on_one_shard(core, key, command, run, core.index, argv);
         }
