@@ -28,6 +28,8 @@ pub struct CoreState {
     pub slowlog: Slowlog,
     pub latency: LatencyMonitor,
     pub rates: RateMeter,
+    /// DEBUG PAUSE-CRON.
+    pub cron_paused: bool,
     /// Read once per turn of the loop and after each slow command.
     pub now: Moment,
     /// When the last command ended, on the monotonic clock; the next one's time counts from there.
@@ -78,6 +80,7 @@ impl CoreState {
             slowlog: Slowlog::default(),
             latency: LatencyMonitor::default(),
             rates: RateMeter::default(),
+            cron_paused: false,
             now: Moment::default(),
             tick_ns: 0,
             unsent: Vec::new(),
