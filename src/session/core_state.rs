@@ -150,6 +150,8 @@ impl CoreState {
         let left = until_ns.saturating_sub(self.now.monotonic_ns);
         std::thread::sleep(std::time::Duration::from_nanos(left));
         self.read_clock();
+        // The next command is not charged with it.
+        self.tick_ns = self.now.monotonic_ns;
     }
 
     fn release_paused(&mut self) {
