@@ -251,14 +251,14 @@ fn finish(
     match Action::of(args, session.core.settings.databases)? {
         Action::Digest => {
             let cores: Vec<Vec<DatabaseDigest>> = parts.into_iter().map(taken).collect();
-            reply.simple(&digest::of_dataset(&cores).to_hex());
+            reply.simple(digest::of_dataset(&cores).to_hex());
         }
         Action::DigestValue(keys) => {
             let cores: Vec<Vec<Option<Digest>>> = parts.into_iter().map(taken).collect();
             reply.array(keys.remaining());
             for index in 0..keys.remaining() {
                 let found = cores.iter().find_map(|digests| digests[index].clone());
-                reply.simple(&found.unwrap_or_default().to_hex());
+                reply.simple(found.unwrap_or_default().to_hex());
             }
         }
         Action::Help => help(reply),
