@@ -44,6 +44,11 @@ impl Cron {
     /// Does what is due; whether there is more that should not wait for the next round.
     pub fn run(&mut self, core: &mut CoreState) -> bool {
         let now = core.now.monotonic_ns;
+        if core.cron_paused {
+            // The loop goes on, for whoever is served by it.
+            self.next_ns = now + 100_000_000;
+            return false;
+        }
         core.rates.look(now, &core.counters);
         let period = 1_000_000_000 / u64::from(core.settings.hz.max(1));
         if now >= self.next_ns {

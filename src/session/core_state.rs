@@ -28,6 +28,8 @@ pub struct CoreState {
     pub slowlog: Slowlog,
     pub latency: LatencyMonitor,
     pub rates: RateMeter,
+    /// DEBUG PAUSE-CRON.
+    pub cron_paused: bool,
     /// Read once per turn of the loop and after each slow command.
     pub now: Moment,
     /// When the last command ended, on the monotonic clock; the next one's time counts from there.
@@ -80,6 +82,7 @@ impl CoreState {
             slowlog: Slowlog::default(),
             latency: LatencyMonitor::default(),
             rates: RateMeter::default(),
+            cron_paused: false,
             now: Moment::default(),
             tick_ns: 0,
             unsent: Vec::new(),
@@ -150,6 +153,8 @@ impl CoreState {
         let left = until_ns.saturating_sub(self.now.monotonic_ns);
         std::thread::sleep(std::time::Duration::from_nanos(left));
         self.read_clock();
+        // The next command is not charged with it.
+        self.tick_ns = self.now.monotonic_ns;
     }
 
     fn release_paused(&mut self) {
