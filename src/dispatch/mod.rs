@@ -518,7 +518,7 @@ impl Dispatch {
             }
             Message::Call { run, back } => {
                 let contribution = run(core);
-                core.tick_ns = clock::Monotonic::now().0;
+                core.tick_ns = crate::base::Monotonic::now().0;
                 if let Some(to) = back {
                     self.links.send(to.core, Message::Answer { to, contribution });
                 }
