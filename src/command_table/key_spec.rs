@@ -29,6 +29,8 @@ pub enum Find {
     Range { last: i64, step: usize },
     /// A count, then as many keys right after it (EVAL, ZUNION).
     Counted,
+    /// A count, then as many pairs of a key and a value (MSETEX).
+    CountedPairs,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -71,6 +73,17 @@ impl KeySpec {
         Self { begin, find, access, effects }
     }
 
+    /// Every `step`-th argument from `first` on, up to `last` further on.
+    pub const fn range(
+        first: usize,
+        last: i64,
+        step: usize,
+        access: Access,
+        effects: &'static [&'static str],
+    ) -> Self {
+        Self { begin: Begin::Index(first), find: Find::Range { last, step }, access, effects }
+    }
+
     /// A count at `position`, then as many keys.
     pub const fn counted(position: usize, access: Access, effects: &'static [&'static str]) -> Self {
         Self { begin: Begin::Index(position), find: Find::Counted, access, effects }
@@ -89,16 +102,17 @@ impl KeySpec {
                 }
                 (begin..=last).step_by(step).for_each(found);
             }
-            Find::Counted => {
+            Find::Counted | Find::CountedPairs => {
+                let step = if self.find == Find::CountedPairs { 2 } else { 1 };
                 if begin >= argv.len() {
                     return None;
                 }
                 let count = usize::try_from(parse_i64(argv.get(begin)?)?).ok()?;
-                let end = begin.checked_add(1)?.checked_add(count)?;
+                let end = begin.checked_add(1)?.checked_add(count.checked_mul(step)?)?;
                 if end > argv.len() {
                     return None;
                 }
-                (begin + 1..end).for_each(&mut found);
+                (begin + 1..end).step_by(step).for_each(&mut found);
             }
         }
         Some(())

@@ -264,8 +264,10 @@ impl CommandSpec {
             Category::Fast => flag(Flag::Fast),
             Category::Slow => !flag(Flag::Fast),
             Category::Blocking => flag(Flag::Blocking),
-            // Redis gives a container no category but its speed.
+            // Containers have no category but their speed; WAIT is documented with the keys, but is about
+            // the connection.
             _ if matches!(self.handler, Handler::Container) => false,
+            Category::Keyspace if self.categories.contains(&Category::Connection) => false,
             _ => Self::category_of(self.group) == Some(category),
         };
         Category::ALL

@@ -50,6 +50,7 @@ enum Action<'a> {
     Listpack(&'a [u8]),
     Log(&'a [u8]),
     Object(&'a [u8]),
+    PauseCron(bool),
     Populate {
         count: u64,
         prefix: &'a [u8],
@@ -92,6 +93,7 @@ impl<'a> Action<'a> {
             }
             (b"LOG", _) => one(Self::Log)?,
             (b"OBJECT", 1 | 2) => Self::Object(args.bytes()?),
+            (b"PAUSE-CRON", _) => one(|flag| Self::PauseCron(leading_number(flag) != 0.0))?,
             (b"POPULATE", 1..=3) => populate(args)?,
             (b"PROTOCOL", _) => one(Self::Protocol)?,
             (b"QUICKLIST", 1 | 2) => Self::Quicklist(args.bytes()?),
@@ -216,6 +218,10 @@ fn collect(core: &mut CoreState, asker: Asker, args: Args<'_>) -> Contribution {
             let clock = core.shard.access_clock;
             Box::new(keyspace.find(key).map(|entry| describe(entry, clock)))
         }
+        Action::PauseCron(paused) => {
+            core.cron_paused = paused;
+            Box::new(())
+        }
         Action::Populate { count, prefix, size } => {
             fill(core, asker.db, count, prefix, size);
             Box::new(())
@@ -245,14 +251,14 @@ fn finish(
     match Action::of(args, session.core.settings.databases)? {
         Action::Digest => {
             let cores: Vec<Vec<DatabaseDigest>> = parts.into_iter().map(taken).collect();
-            reply.simple(&digest::of_dataset(&cores).to_hex());
+            reply.simple(digest::of_dataset(&cores).to_hex());
         }
         Action::DigestValue(keys) => {
             let cores: Vec<Vec<Option<Digest>>> = parts.into_iter().map(taken).collect();
             reply.array(keys.remaining());
             for index in 0..keys.remaining() {
                 let found = cores.iter().find_map(|digests| digests[index].clone());
-                reply.simple(&found.unwrap_or_default().to_hex());
+                reply.simple(found.unwrap_or_default().to_hex());
             }
         }
         Action::Help => help(reply),
@@ -406,6 +412,7 @@ fn help(reply: &mut Reply<'_>) {
             ("HTSTATS-KEY <key>", &["The hash table of a value in figures."]),
             ("LOG <message>", &["Writes <message> into the log."]),
             ("OBJECT <key>", &["How the value of <key> is stored."]),
+            ("PAUSE-CRON <0|1>", &["Stops or starts the periodic duties of all cores."]),
             (
                 "POPULATE <count> [<prefix>] [<size>]",
                 &["Creates <count> strings named key:<num>, or <prefix>:<num>, of <size> bytes."],

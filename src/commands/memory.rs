@@ -173,7 +173,8 @@ fn doctor(report: &Report<'_>) -> String {
     const NOTABLE_SURPLUS: i64 = 10 << 20;
     let server = &report.server;
     let Allocator { allocated, active, resident } = server.allocator;
-    if allocated < LITTLE {
+    // An empty server takes some memory for each of its cores.
+    if allocated.saturating_sub(server.startup_bytes) < LITTLE {
         return "Hi Sam, this instance is empty or uses very little memory: there is nothing to be learned from \
                 its figures. Fill it with data and ask again.\n"
             .into();

@@ -11,13 +11,29 @@ mod debug;
 mod function;
 mod help;
 mod info;
+mod keys;
+mod keys_expire;
+mod keys_flush;
+mod keys_move;
+mod keys_scan;
 mod latency;
 mod memory;
 mod monitor;
+mod object;
 mod persistence;
 mod server;
 mod slowlog;
 mod string;
+mod string_compare;
+mod string_counter;
+mod string_exchange;
+mod string_lcs;
+mod string_many;
+mod string_options;
+mod string_range;
+
+#[cfg(test)]
+mod testing;
 
 use crate::command_table::{CommandSpec, CommandTable};
 
@@ -37,9 +53,118 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     server::COMMANDS,
     slowlog::COMMANDS,
     string::COMMANDS,
+    keys::COMMANDS,
+    keys_expire::COMMANDS,
+    keys_flush::COMMANDS,
+    keys_move::COMMANDS,
+    keys_scan::COMMANDS,
+    object::COMMANDS,
+    string_compare::COMMANDS,
+    string_counter::COMMANDS,
+    string_exchange::COMMANDS,
+    string_lcs::COMMANDS,
+    string_many::COMMANDS,
+    string_range::COMMANDS,
 ];
 
 /// All commands; `renamed` is what `rename-command` says.
 pub fn table(renamed: &[(String, String)]) -> CommandTable {
     CommandTable::new(FAMILIES.iter().flat_map(|family| family.iter().copied()), renamed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command_table::{Access, Begin, Category, Find, Flag, Handler, KeySpec};
+    use crate::resp::ArgvBuf;
+    use std::collections::HashSet;
+
+    fn is_sentence(text: &str) -> bool {
+        text.starts_with(|first: char| first.is_uppercase()) && text.ends_with('.')
+    }
+
+    /// One test guards every declaration; a new command is covered by being listed.
+    #[test]
+    fn every_declaration_is_coherent() {
+        let table = table(&[]);
+        for command in table.iter() {
+            let spec = command.spec;
+            let name = spec.full_name;
+            let own_name = name.rsplit('|').next().expect("split gives one part at least");
+            assert_eq!(spec.name.to_ascii_lowercase(), own_name, "{name}: both names");
+            assert_eq!(spec.name, spec.name.to_ascii_uppercase(), "{name}: upper case");
+            assert_eq!(usize::from(command.names), name.split('|').count(), "{name}: names its container");
+            assert!(is_sentence(spec.summary), "{name}: a summary is a sentence");
+            let container = matches!(spec.handler, Handler::Container);
+            // Redis gives some commands none (MONITOR).
+            let known = ["O(", "Depends on "].iter().any(|start| spec.complexity.starts_with(start));
+            assert!(known || spec.complexity.is_empty(), "{name}: complexity");
+            assert_eq!(spec.since.split('.').count(), 3, "{name}: a version has three parts");
+            assert!(spec.arity.minimum() >= usize::from(command.names), "{name}: the arity counts the names");
+
+            let flag = |flag| spec.flags.contains(flag);
+            assert!(!(flag(Flag::Write) && flag(Flag::ReadOnly)), "{name}: it writes or it only reads");
+            assert!(!flag(Flag::DenyOom) || flag(Flag::Write), "{name}: only writes need memory");
+            assert!(!(flag(Flag::Fast) && flag(Flag::Blocking) && flag(Flag::ReadOnly)), "{name}: flags");
+            if !spec.keys.is_empty() {
+                assert!(flag(Flag::Write) || flag(Flag::ReadOnly), "{name}: has keys");
+                let modifies = spec.keys.iter().any(|key| key.access.modifies());
+                assert_eq!(flag(Flag::Write), modifies, "{name}: key specs say otherwise");
+            }
+            for category in spec.categories {
+                let plain = CommandSpec { categories: &[], ..*spec };
+                assert!(!plain.all_categories().contains(category), "{name}: {category:?} follows anyway");
+            }
+            assert_eq!(
+                spec.all_categories().contains(&Category::Fast),
+                flag(Flag::Fast),
+                "{name}: fast or slow"
+            );
+            keys_fit_the_handler(spec);
+            keys_fit_the_arity(spec);
+
+            let subcommands: HashSet<&str> = spec.subcommands.iter().map(|sub| sub.name).collect();
+            assert_eq!(subcommands.len(), spec.subcommands.len(), "{name}: a subcommand twice");
+            assert!(!container || !subcommands.is_empty(), "{name}: contains nothing");
+        }
+    }
+
+    fn keys_fit_the_handler(spec: &CommandSpec) {
+        let name = spec.full_name;
+        let single = |key: &KeySpec| matches!(key.find, Find::Range { last: 0, .. });
+        match spec.handler {
+            Handler::Shard(_) => {
+                assert!(matches!(spec.keys, [key] if single(key)), "{name}: exactly one key")
+            }
+            Handler::PerShard { .. } => {
+                assert!(spec.keys.len() == 1 && spec.keys[0].stride().is_some(), "{name}: keys to the end");
+            }
+            Handler::Transaction { .. } => {
+                assert!(!spec.keys.iter().all(single) || spec.keys.len() > 1, "{name}: several keys");
+            }
+            Handler::ShardOf { .. } | Handler::EveryCore { .. } | Handler::Container => {
+                assert!(spec.keys.is_empty(), "{name}: keys would not be routed");
+            }
+            Handler::Client(_) => {}
+        }
+    }
+
+    /// The shortest request that the arity admits has its keys where the declaration says.
+    fn keys_fit_the_arity(spec: &CommandSpec) {
+        let words = spec.arity.minimum();
+        for key in spec.keys {
+            if matches!(key.begin, Begin::Keyword(..)) {
+                continue;
+            }
+            // "1" is a key as good as any, and the count where there is one.
+            let argv: ArgvBuf = std::iter::repeat_n("1", words).collect();
+            let mut found = 0;
+            let fits = key.each(argv.as_argv(), |position| {
+                assert!(position > 0 && position < words);
+                found += 1;
+            });
+            assert!(fits.is_some() && found > 0, "{}: keys lie beyond its arity", spec.full_name);
+            assert!(key.access != Access::Read || !key.effects.contains(&"delete"), "{}", spec.full_name);
+        }
+    }
 }

@@ -136,10 +136,14 @@ impl Batch {
         &self.items[index]
     }
 
-    /// Runs every item in order; `run` writes the reply and returns the time it took and whether it failed.
-    pub fn run_all(&mut self, mut run: impl FnMut(&Item, Argv<'_>, &mut Vec<u8>) -> (u64, bool)) {
+    /// Runs these items in order; `run` writes the reply and returns the time it took and whether it failed.
+    pub fn run(
+        &mut self,
+        range: std::ops::Range<usize>,
+        mut run: impl FnMut(&Item, Argv<'_>, &mut Vec<u8>) -> (u64, bool),
+    ) {
         let mut replies = std::mem::take(&mut self.replies);
-        for index in 0..self.items.len() {
+        for index in range {
             let (nanoseconds, failed) = run(&self.items[index], self.argv(index), &mut replies);
             let item = &mut self.items[index];
             (item.nanoseconds, item.failed, item.reply_end) = (nanoseconds, failed, replies.len());

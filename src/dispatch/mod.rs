@@ -14,10 +14,10 @@ mod gather;
 mod message;
 mod redaction;
 pub mod route;
+mod run;
 
 pub use message::{Batch, Dealt, Message, ReturnTo};
 
-use crate::base::{UnixMillis, clock};
 use crate::client::{Blocked, ClientKey, ReplyMode};
 use crate::command_table::{
     Args, Asker, ClientHandler, Command, Contribution, Flag, Handler, HopWork, Merge, Plan, ShardHandler,
@@ -26,11 +26,12 @@ use crate::command_table::{
 use crate::mesh::Links;
 use crate::resp::{Argv, ArgvBuf, Reply};
 use crate::session::{CoreState, PauseMode, Session};
-use crate::shard::{CommandError, Shard};
+use crate::shard::CommandError;
 use admission::Situation;
 use gather::{Gather, Gathers, Parts};
 use message::{Order, Ticket};
 use route::Owners;
+use run::{run_batch, run_here};
 
 /// A batch of this many bytes or commands goes to its queue before the turn ends.
 const BATCH_BYTES_MAX: usize = 256 * 1024;
@@ -117,6 +118,10 @@ impl Dispatch {
             Handler::PerShard { run, merge } => match self.owner(core, &command, argv) {
                 Owners::One(owner) => self.on_one_shard(core, key, &command, run, owner, argv),
                 Owners::None => self.on_one_shard(core, key, &command, run, core.index, argv),
+                // Keys without their values (MSET): the handler says what is wrong.
+                Owners::Several if !route::is_whole(&command, argv) => {
+                    self.on_one_shard(core, key, &command, run, core.index, argv)
+                }
                 Owners::Several => self.per_shard(core, key, &command, run, merge, argv),
             },
             Handler::Transaction { run, plan } => match self.owner(core, &command, argv) {
@@ -138,12 +143,10 @@ impl Dispatch {
 
     /// Hints the processor at the data of a request that will run soon, if it lives here.
     #[inline]
-    pub fn prefetch(&self, core: &CoreState, db: usize, argv: Argv<'_>) {
-        if let Some(key) = argv.get(1)
-            && (core.cores == 1 || route::shard_of_key(key, core.cores) == core.index)
-        {
-            core.shard.prefetch(db, key);
-        }
+    pub fn prefetch(&self, core: &CoreState, db: usize, argv: Argv<'_>) -> Option<u64> {
+        let key = argv.get(1)?;
+        let here = core.cores == 1 || route::shard_of_key(key, core.cores) == core.index;
+        here.then(|| core.shard.prefetch(db, key))
     }
 
     #[inline]
@@ -223,7 +226,7 @@ impl Dispatch {
         account::monitor(core, key, command, argv);
         let client = core.clients.running(key);
         let (first, step) = command.spec.keys[0].stride().expect("PerShard keys repeat to the end");
-        if (argv.len() - first) % step != 0 {
+        if !(argv.len() - first).is_multiple_of(step) {
             // A key without its value: the handler says so, wherever it runs.
             return self.on_one_shard(core, key, command, run, core.index, argv);
         }
@@ -414,6 +417,7 @@ impl Dispatch {
         if !client.in_flight.is_idle() {
             return Flow::Stall;
         }
+        let started_ns = core.tick_ns;
         let asker = Asker { client_id: client.id, db: client.db, protocol: client.protocol };
         account::monitor(core, key, command, argv);
         let args = Args::new(argv, usize::from(command.names));
@@ -439,7 +443,7 @@ impl Dispatch {
             slot,
             command: *command,
             argv: argv.to_owned(),
-            started_ns: core.tick_ns,
+            started_ns,
             missing: core.cores - 1,
             parts: Parts::Cores(contributions),
         };
@@ -514,6 +518,7 @@ impl Dispatch {
             }
             Message::Call { run, back } => {
                 let contribution = run(core);
+                core.tick_ns = crate::base::Monotonic::now().0;
                 if let Some(to) = back {
                     self.links.send(to.core, Message::Answer { to, contribution });
                 }
@@ -605,57 +610,6 @@ impl Dispatch {
     pub fn unpark(&self) {
         self.links.unpark();
     }
-}
-
-/// The common case: a command whose keys live here.
-#[inline]
-fn run_here(core: &mut CoreState, key: ClientKey, command: &Command, run: ShardHandler, argv: Argv<'_>) {
-    let client = core.clients.running(key);
-    let muted = client.reply_mode != ReplyMode::On && take_muted(&mut client.reply_mode);
-    let out = client.output.writer();
-    let start = out.len();
-    let mut reply = Reply::new(out, client.protocol);
-    let mut context = core.shard.context(client.db, core.now.unix, client.no_touch);
-    let result = run(&mut context, Args::new(argv, usize::from(command.names)), &mut reply);
-    if let Err(error) = &result {
-        out.truncate(start);
-        Reply::new(out, client.protocol).error(error.text().as_ref());
-    }
-    let failed = out.get(start) == Some(&b'-');
-    if failed {
-        core.command_stats.error(&out[start + 1..]);
-        core.counters.errors_replied += 1;
-    }
-    if muted {
-        out.truncate(start);
-    }
-    account::ran(core, key, command, argv, failed);
-    core.unsent.push(key);
-}
-
-/// Runs commands of another core's clients on a shard; returns when the last one ended.
-fn run_batch(shard: &mut Shard, now: UnixMillis, batch: &mut Batch) -> u64 {
-    let mut tick = clock::Monotonic::now().0;
-    for index in 0..batch.len() {
-        if let Some(key) = batch.argv(index).get(1) {
-            shard.prefetch(batch.item(index).db as usize, key);
-        }
-    }
-    batch.run_all(|item, argv, replies| {
-        let start = replies.len();
-        let mut reply = Reply::new(replies, item.protocol);
-        let mut context = shard.context(item.db as usize, now, item.no_touch);
-        let names = usize::from(item.command.names);
-        if let Err(error) = (item.run)(&mut context, Args::new(argv, names), &mut reply) {
-            replies.truncate(start);
-            Reply::new(replies, item.protocol).error(error.text().as_ref());
-        }
-        let ended = clock::Monotonic::now().0;
-        let nanoseconds = ended - tick;
-        tick = ended;
-        (nanoseconds, replies.get(start) == Some(&b'-'))
-    });
-    tick
 }
 
 /// CLIENT PAUSE: the client waits if the pause is about this command.

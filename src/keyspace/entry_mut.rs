@@ -93,14 +93,17 @@ impl<'a> EntryMut<'a> {
         Entry::new(self.raw())
     }
 
-    /// Removes the key; see [`Keyspace::unlink`] for values that take long to free.
-    pub fn unlink(self) {
-        self.keyspace.unlink_entry(self.raw());
+    /// Removes the key; a value that takes long to free is freed later if `lazily`.
+    pub fn remove(self, lazily: bool) {
+        let raw = self.raw();
+        self.keyspace.unhook_entry(self.hash, raw);
+        self.keyspace.free_entry(raw, lazily);
     }
 
     /// Removes the key and returns what it held.
     pub fn take(self) -> Detached {
-        let key = self.entry().key().to_vec();
-        self.keyspace.take(&key).expect("the entry is in the table")
+        let raw = self.raw();
+        self.keyspace.unhook_entry(self.hash, raw);
+        self.keyspace.detach_entry(raw)
     }
 }

@@ -62,14 +62,8 @@ impl Keyspace {
         step
     }
 
-    /// Removes an entry known by its address.
-    pub(super) fn unlink_entry(&mut self, raw: RawEntry) {
-        let hash = self.hash(raw.key());
-        let removed = self.table.remove(hash, |item| item == raw.0);
-        assert!(removed.is_some(), "K1");
-        self.index_deadline(hash, raw, raw.deadline().is_some(), raw, false);
-        if let Some(value) = raw.free_but_boxed(&self.slab) {
-            self.lazy.push_value(value);
-        }
+    fn unlink_entry(&mut self, raw: RawEntry) {
+        self.unhook_entry(self.hash(raw.key()), raw);
+        self.free_entry(raw, true);
     }
 }

@@ -221,6 +221,26 @@ impl Keyspace {
         self.set(hash, key, payload_of_text(text), ttl)
     }
 
+    /// SETNX: stores the string unless the key lives at `now`, with a single look at the table. Returns whether a
+    /// dead key made room, or the entry that stands in the way.
+    #[inline]
+    pub fn add_string(
+        &mut self,
+        key: &[u8],
+        text: &[u8],
+        ttl: Ttl,
+        now: UnixMillis,
+    ) -> Result<bool, Entry<'_>> {
+        let hash = self.hash(key);
+        match self.live_place(hash, key, now) {
+            Ok(place) => Err(Entry::new(RawEntry(place.item()))),
+            Err(expired) => {
+                self.add(hash, key, payload_of_text(text), ttl);
+                Ok(expired)
+            }
+        }
+    }
+
     /// Stores an integer string; returns whether the key is new.
     pub fn set_int(&mut self, key: &[u8], value: i64, ttl: Ttl) -> bool {
         self.set(self.hash(key), key, Payload::Int(value), ttl)
@@ -260,9 +280,22 @@ impl Keyspace {
         raw.is_some()
     }
 
+    /// Removes a key with a single look at the table; tells whether it still lived at `now`.
+    pub fn remove_at(&mut self, key: &[u8], now: UnixMillis, lazily: bool) -> Option<bool> {
+        let raw = self.unhook(key)?;
+        let lived = !Entry::new(raw).is_expired(now);
+        self.free_entry(raw, lazily);
+        Some(lived)
+    }
+
     /// Removes a key and returns what it held.
     pub fn take(&mut self, key: &[u8]) -> Option<Detached> {
         let raw = self.unhook(key)?;
+        Some(self.detach_entry(raw))
+    }
+
+    /// Takes the value out of an entry that is in no table any more.
+    fn detach_entry(&mut self, raw: RawEntry) -> Detached {
         let entry = Entry::new(raw);
         let (deadline, access) = (entry.deadline(), entry.access());
         let small = match entry.value() {
@@ -271,7 +304,22 @@ impl Keyspace {
         };
         let boxed = raw.free_but_boxed(&self.slab);
         let value = small.or(boxed.map(|value| *value)).expect("a value is small or boxed");
-        Some(Detached { value, deadline, access })
+        Detached { value, deadline, access }
+    }
+
+    /// Frees an entry that is in no table any more.
+    fn free_entry(&mut self, raw: RawEntry, lazily: bool) {
+        match raw.free_but_boxed(&self.slab) {
+            Some(value) if lazily => self.lazy.push_value(value),
+            value => drop(value),
+        }
+    }
+
+    /// Takes an entry out of both tables; the caller owns it then.
+    fn unhook_entry(&mut self, hash: u64, raw: RawEntry) {
+        let removed = self.table.remove(hash, |item| item == raw.0);
+        assert!(removed.is_some(), "K1");
+        self.index_deadline(hash, raw, raw.deadline().is_some(), raw, false);
     }
 
     /// Sets or replaces a key's deadline; false if there is no such key.
@@ -326,6 +374,13 @@ impl Keyspace {
             self.overwrite(place, hash, payload, ttl);
             return false;
         }
+        self.add(hash, key, payload, ttl);
+        true
+    }
+
+    /// Stores what is in neither table.
+    #[inline]
+    fn add(&mut self, hash: u64, key: &[u8], payload: Payload<'_>, ttl: Ttl) {
         let deadline = if let Ttl::At(deadline) = ttl { Some(deadline) } else { None };
         let raw = RawEntry::create(&self.slab, key, payload, deadline, self.fresh_access);
         let hasher = &self.hasher;
@@ -334,7 +389,6 @@ impl Keyspace {
         if deadline.is_some() {
             self.expires.insert(hash, raw.0, &rehash);
         }
-        true
     }
 
     /// Replaces the payload and deadline of the entry at `place`, in place if that is possible. Returns the

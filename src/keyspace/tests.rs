@@ -180,7 +180,7 @@ fn apply(keyspace: &mut Keyspace, model: &mut Model, step: Step) {
             match keyspace.find_mut(&key) {
                 Some(entry) if entry.entry().deadline().is_some() => {
                     assert!(known);
-                    entry.unlink();
+                    entry.remove(true);
                 }
                 _ => assert_eq!(keyspace.unlink(&key), known),
             }

@@ -140,13 +140,18 @@ impl Core {
         let more = cron.run(state);
         if !state.monitor_feed.is_empty() {
             let feed: Arc<[u8]> = std::mem::take(&mut state.monitor_feed).into();
+            let at = state.now.unix_us;
             dispatch.tell_others(|| {
                 let feed = feed.clone();
                 Box::new(move |core| {
-                    core.show_monitors(&feed);
+                    core.monitor_news.push((at, feed));
                     Box::new(())
                 })
             });
+            state.monitor_news.push((at, feed));
+        }
+        if !state.monitor_news.is_empty() {
+            state.show_monitors();
         }
         connections.end_turn(state, ring);
         let doorbells = &self.doorbells;

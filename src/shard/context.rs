@@ -7,7 +7,7 @@ use super::effects::Event;
 use super::{CommandError, Shard};
 use crate::base::UnixMillis;
 use crate::keyspace::{Detached, Entry, EntryMut, Keyspace, Ttl};
-use crate::types::StringRef;
+use crate::types::{StringRef, Value};
 
 pub struct Context<'a> {
     pub shard: &'a mut Shard,
@@ -52,7 +52,29 @@ impl Context<'_> {
         }
     }
 
-    /// The entry of a key, without a trace: no hit, no miss, no touch (TTL, OBJECT, EXISTS beforehand).
+    /// The entry of a key, for a command that reads about it and not its value (TTL, TYPE, EXISTS, OBJECT):
+    /// counts a hit or a miss and leaves the access data alone.
+    pub fn inspect(&mut self, key: &[u8]) -> Option<Entry<'_>> {
+        let Shard { databases, effects, stats, .. } = &mut *self.shard;
+        let (entry, expired) = databases[self.db].live(key, self.now);
+        if expired {
+            stats.expired_keys += 1;
+            effects.record(self.db, key, Event::Expired);
+        }
+        match entry {
+            Some(_) => stats.hits += 1,
+            None => stats.misses += 1,
+        }
+        entry
+    }
+
+    /// Counts a lookup that was made by [`Context::write`] but also answers with the value (SET … GET).
+    pub fn count_read(&mut self, found: bool) {
+        let stats = &mut self.shard.stats;
+        *(if found { &mut stats.hits } else { &mut stats.misses }) += 1;
+    }
+
+    /// The entry of a key, without a trace: no hit, no miss, no touch.
     pub fn peek(&mut self, key: &[u8]) -> Option<Entry<'_>> {
         let Shard { databases, effects, stats, .. } = &mut *self.shard;
         let (entry, expired) = databases[self.db].live(key, self.now);
@@ -113,11 +135,52 @@ impl Context<'_> {
 
     /// Removes a key that is not past its deadline; a large value is freed later if `lazily`.
     pub fn remove(&mut self, key: &[u8], lazily: bool) -> bool {
-        if self.peek(key).is_none() {
-            return false;
+        let Shard { databases, effects, stats, .. } = &mut *self.shard;
+        match databases[self.db].remove_at(key, self.now, lazily) {
+            Some(false) => {
+                stats.expired_keys += 1;
+                effects.record(self.db, key, Event::Expired);
+                false
+            }
+            removed => removed.is_some(),
         }
-        let keyspace = self.keyspace();
-        if lazily { keyspace.unlink(key) } else { keyspace.remove(key) }
+    }
+
+    /// Sets a string unless the key exists; tells whether it did.
+    #[inline]
+    pub fn add_string(&mut self, key: &[u8], value: &[u8], ttl: Ttl) -> bool {
+        let clock = self.shard.access_clock;
+        let Shard { databases, effects, stats, .. } = &mut *self.shard;
+        match databases[self.db].add_string(key, value, ttl, self.now) {
+            Ok(expired) => {
+                if expired {
+                    stats.expired_keys += 1;
+                    effects.record(self.db, key, Event::Expired);
+                }
+                self.created(key);
+                true
+            }
+            Err(entry) => {
+                if !self.no_touch {
+                    entry.set_access(clock);
+                }
+                false
+            }
+        }
+    }
+
+    /// Sets an integer, as [`Context::set_string`] does a text.
+    pub fn set_int(&mut self, key: &[u8], value: i64, ttl: Ttl) {
+        if self.shard.databases[self.db].set_int(key, value, ttl) {
+            self.created(key);
+        }
+    }
+
+    /// Stores a value of any type.
+    pub fn insert(&mut self, key: &[u8], value: Value, ttl: Ttl) {
+        if self.shard.databases[self.db].insert(key, value, ttl) {
+            self.created(key);
+        }
     }
 
     /// The same context on another database of this shard.
@@ -129,6 +192,12 @@ impl Context<'_> {
     #[inline]
     pub fn modified(&mut self, key: &[u8], event: Event) {
         self.shard.effects.record(self.db, key, event);
+    }
+
+    /// Declares an event that comes with a change declared by [`Context::modified`] and is not one of its own.
+    #[inline]
+    pub fn announce(&mut self, key: &[u8], event: Event) {
+        self.shard.effects.announce(self.db, key, event);
     }
 
     /// A new key; told before the event of the command that made it, and not a change of its own.

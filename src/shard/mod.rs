@@ -20,6 +20,9 @@ use std::rc::Rc;
 
 /// A shard: this core's slice of every database.
 pub struct Shard {
+    /// Which of the server's `count` shards this is.
+    pub index: usize,
+    pub count: usize,
     pub databases: Vec<Keyspace>,
     pub effects: Effects,
     pub stats: ShardStats,
@@ -40,6 +43,8 @@ pub struct ShardOptions {
     pub lazy_expire: bool,
     pub lazy_user_flush: bool,
     pub string_bytes_max: usize,
+    /// Access data are LFU counters and not the LRU clock.
+    pub lfu: bool,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: bool,
     /// 1 to 10.
@@ -54,6 +59,7 @@ impl Default for ShardOptions {
             lazy_expire: false,
             lazy_user_flush: false,
             string_bytes_max: 512 << 20,
+            lfu: false,
             active_expire: true,
             active_expire_effort: 1,
         }
@@ -77,10 +83,13 @@ pub struct ShardStats {
 unsafe impl Send for Shard {}
 
 impl Shard {
-    /// `seeds` must not be known to clients.
+    /// The only shard of a server; `index` and `count` say otherwise where there are more. `seeds` must not
+    /// be known to clients.
     pub fn new(databases: usize, seeds: [u64; 4]) -> Self {
         let slab = Rc::new(Slab::new());
         Self {
+            index: 0,
+            count: 1,
             databases: (0..databases).map(|_| Keyspace::new(Rc::clone(&slab), seeds)).collect(),
             effects: Effects::default(),
             stats: ShardStats::default(),
@@ -97,11 +106,19 @@ impl Shard {
         Context { shard: self, db, now, no_touch }
     }
 
-    /// Asks the memory for a key's bucket.
+    /// Asks the memory for a key's bucket; the result is for [`Shard::prefetch_entry`], a few keys later.
     #[inline]
-    pub fn prefetch(&self, db: usize, key: &[u8]) {
+    pub fn prefetch(&self, db: usize, key: &[u8]) -> u64 {
         let keyspace = &self.databases[db];
-        keyspace.prefetch(keyspace.hash(key));
+        let hash = keyspace.hash(key);
+        keyspace.prefetch(hash);
+        hash
+    }
+
+    /// Asks the memory for the entry that the key's bucket points to.
+    #[inline]
+    pub fn prefetch_entry(&self, db: usize, hash: u64) {
+        self.databases[db].prefetch_entry(hash);
     }
 
     /// Once per turn or so: the clock that new entries and lookups are stamped with.
@@ -126,6 +143,7 @@ impl Shard {
 
     pub fn swap(&mut self, a: usize, b: usize) {
         self.databases.swap(a, b);
-        self.effects.add_dirty(1);
+        // One change of the server, in which every shard takes part.
+        self.effects.add_dirty(u64::from(self.index == 0));
     }
 }

@@ -13,6 +13,8 @@ pub(super) const PARAMETERS: &[Declaration] = &[
         .bounds(0, 4096)
         .at_start()
         .implemented()
+        // Tools set what CONFIG GET * shows to the values that it shows; this one cannot be set.
+        .hidden()
         .extremes(&["1", "4"]),
     Declaration::choice(
         "pipeline-ordering",

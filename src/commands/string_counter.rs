@@ -1,0 +1,367 @@
+//! Strings as numbers: INCR and DECR, INCRBYFLOAT.
+
+use crate::base::extended::Extended;
+use crate::command_table::{
+    Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Kind,
+};
+use crate::keyspace::Ttl;
+use crate::resp::Reply;
+use crate::shard::{CommandError, CommandResult, Context, Event};
+use crate::types::{StringRef, StringValue, Value};
+
+pub(super) const COMMANDS: &[&CommandSpec] = &[&INCR, &DECR, &INCRBY, &DECRBY, &INCRBYFLOAT];
+
+const INCR: CommandSpec = CommandSpec {
+    name: "INCR",
+    full_name: "incr",
+    arity: Arity::Exactly(2),
+    flags: Flags::of(&[Flag::Write, Flag::DenyOom, Flag::Fast]),
+    group: Group::String,
+    keys: &[KeySpec::at(1, Access::Update, &["access", "update"])],
+    summary: "Adds one to the integer that a key holds; a missing key counts as zero.",
+    args: &[Arg::key("key")],
+    handler: Handler::Shard(incr),
+    ..DEFAULTS
+};
+
+const DECR: CommandSpec = CommandSpec {
+    name: "DECR",
+    full_name: "decr",
+    summary: "Takes one from the integer that a key holds; a missing key counts as zero.",
+    handler: Handler::Shard(decr),
+    ..INCR
+};
+
+const INCRBY: CommandSpec = CommandSpec {
+    name: "INCRBY",
+    full_name: "incrby",
+    arity: Arity::Exactly(3),
+    summary: "Adds a number to the integer that a key holds; a missing key counts as zero.",
+    args: &[Arg::key("key"), Arg::integer("increment")],
+    handler: Handler::Shard(incrby),
+    ..INCR
+};
+
+const DECRBY: CommandSpec = CommandSpec {
+    name: "DECRBY",
+    full_name: "decrby",
+    arity: Arity::Exactly(3),
+    summary: "Takes a number from the integer that a key holds; a missing key counts as zero.",
+    args: &[Arg::key("key"), Arg::integer("decrement")],
+    handler: Handler::Shard(decrby),
+    ..INCR
+};
+
+fn incr(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    add(ctx, args.bytes()?, 1, reply)
+}
+
+fn decr(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    add(ctx, args.bytes()?, -1, reply)
+}
+
+fn incrby(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    let (key, increment) = (args.bytes()?, args.integer()?);
+    add(ctx, key, increment, reply)
+}
+
+fn decrby(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    let (key, decrement) = (args.bytes()?, args.integer()?);
+    // The least integer has no opposite.
+    let increment = decrement.checked_neg().ok_or(CommandError::Text("ERR decrement would overflow"))?;
+    add(ctx, key, increment, reply)
+}
+
+fn add(ctx: &mut Context<'_>, key: &[u8], increment: i64, reply: &mut Reply<'_>) -> CommandResult {
+    let sum = match ctx.write_string(key)? {
+        None => {
+            ctx.set_int(key, increment, Ttl::Clear);
+            increment
+        }
+        Some(mut entry) => {
+            let old = entry.entry().as_string().and_then(StringRef::as_i64);
+            let old = old.ok_or(CommandError::NotAnInteger)?;
+            let sum = old.checked_add(increment).ok_or(CommandError::Overflow)?;
+            entry.set_int(sum);
+            sum
+        }
+    };
+    ctx.modified(key, Event::IncrBy);
+    reply.integer(sum);
+    Ok(())
+}
+
+const INCRBYFLOAT: CommandSpec = CommandSpec {
+    name: "INCRBYFLOAT",
+    full_name: "incrbyfloat",
+    arity: Arity::Exactly(3),
+    since: "2.6.0",
+    summary: "Adds a number with decimals to the number that a key holds; a missing key counts as zero.",
+    args: &[Arg::key("key"), Arg::new("increment", Kind::Double)],
+    handler: Handler::Shard(incrbyfloat),
+    ..INCR
+};
+
+fn incrbyfloat(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    let (key, increment) = (args.bytes()?, args.bytes()?);
+    let parse = |text| Extended::parse(text).ok_or(CommandError::NotAFloat);
+    let add = |old: Extended| -> Result<Vec<u8>, CommandError> {
+        let sum = old.checked_add(parse(increment)?).ok_or(CommandError::NanOrInfinity)?;
+        let mut text = Vec::with_capacity(32);
+        sum.write_human(&mut text);
+        Ok(text)
+    };
+    // Redis keeps the sum as a text even if it is an integer: its encoding is not `int`.
+    let as_text = |text: &[u8]| Value::String(StringValue::Compact(text.into()));
+    let text = match ctx.write_string(key)? {
+        None => {
+            let text = add(Extended::from(0))?;
+            ctx.insert(key, as_text(&text), Ttl::Clear);
+            text
+        }
+        Some(mut entry) => {
+            let old = match entry.entry().as_string().expect("write_string() found a string") {
+                StringRef::Int(value) => Extended::from(value),
+                StringRef::Bytes(text) => parse(text)?,
+            };
+            let text = add(old)?;
+            entry.set_value(as_text(&text), Ttl::Keep);
+            text
+        }
+    };
+    ctx.modified(key, Event::IncrByFloat);
+    reply.bulk(&text);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn incr_and_decr() {
+        check(
+            "
+            > INCR n
+            :1
+            > INCR n
+            :2
+            > OBJECT ENCODING n
+            $int
+            > DECR n
+            :1
+            > DECRBY n 10
+            :-9
+            > INCRBY n 100
+            :91
+            > GET n
+            $91
+            > DECR m
+            :-1
+            > DECRBY o 5
+            :-5
+            > INCRBY p -5
+            :-5
+            > INCRBY n 0
+            :91
+            ",
+        );
+    }
+
+    #[test]
+    fn incr_keeps_the_deadline() {
+        check(
+            "
+            > SET n 5 EX 100
+            +OK
+            > INCR n
+            :6
+            > TTL n
+            :100
+            > INCRBYFLOAT n 0.5
+            $6.5
+            > TTL n
+            :100
+            > SET n 5 PX 20
+            +OK
+            @ later 40
+            > INCR n
+            :1
+            > TTL n
+            :-1
+            ",
+        );
+    }
+
+    #[test]
+    fn incr_works_on_texts_that_spell_integers() {
+        check(
+            r#"
+            > SET n 1
+            +OK
+            > APPEND n 0
+            :2
+            > OBJECT ENCODING n
+            $raw
+            > INCR n
+            :11
+            > OBJECT ENCODING n
+            $int
+            > SETRANGE n 0 2
+            :2
+            > INCRBY n 5
+            :26
+            > SET n " 1"
+            +OK
+            > INCR n
+            -ERR value is not an integer or out of range
+            > SET n "1 "
+            +OK
+            > INCR n
+            -ERR value is not an integer or out of range
+            > SET n 01
+            +OK
+            > INCR n
+            -ERR value is not an integer or out of range
+            > SET n ""
+            +OK
+            > INCR n
+            -ERR value is not an integer or out of range
+            > SET n abc
+            +OK
+            > INCR n
+            -ERR value is not an integer or out of range
+            > SET n 1.5
+            +OK
+            > INCR n
+            -ERR value is not an integer or out of range
+            > SET n 9223372036854775808
+            +OK
+            > INCR n
+            -ERR value is not an integer or out of range
+            "#,
+        );
+    }
+
+    #[test]
+    fn counters_refuse_to_overflow() {
+        check(
+            "
+            > SET n 9223372036854775807
+            +OK
+            > INCR n
+            -ERR increment or decrement would overflow
+            > INCRBY n 1
+            -ERR increment or decrement would overflow
+            > DECRBY n -1
+            -ERR increment or decrement would overflow
+            > GET n
+            $9223372036854775807
+            > SET n -9223372036854775808
+            +OK
+            > DECR n
+            -ERR increment or decrement would overflow
+            > DECRBY n 1
+            -ERR increment or decrement would overflow
+            > INCRBY n -1
+            -ERR increment or decrement would overflow
+            > INCR n
+            :-9223372036854775807
+            > DECRBY n -9223372036854775808
+            -ERR decrement would overflow
+            > INCRBY n -9223372036854775808
+            -ERR increment or decrement would overflow
+            > INCRBY n 9223372036854775808
+            -ERR value is not an integer or out of range
+            > INCRBY n abc
+            -ERR value is not an integer or out of range
+            > INCRBY n 1.0
+            -ERR value is not an integer or out of range
+            > INCR
+            -ERR wrong number of arguments for 'incr' command
+            > INCRBY n
+            -ERR wrong number of arguments for 'incrby' command
+            > GET n
+            $-9223372036854775807
+            ",
+        );
+    }
+
+    #[test]
+    fn incrbyfloat() {
+        check(
+            r#"
+            > INCRBYFLOAT f 10.5
+            $10.5
+            > INCRBYFLOAT f 0.1
+            $10.6
+            > INCRBYFLOAT f -0.6
+            $10
+            > OBJECT ENCODING f
+            $embstr
+            > GET f
+            $10
+            > INCR f
+            :11
+            > INCRBYFLOAT f 5.0e3
+            $5011
+            > INCRBYFLOAT f 1e-20
+            $5011
+            > SET f 3.0e3
+            +OK
+            > INCRBYFLOAT f 200
+            $3200
+            > SET f 3
+            +OK
+            > INCRBYFLOAT f 1.1
+            $4.1
+            > SET f abc
+            +OK
+            > INCRBYFLOAT f 1
+            -ERR value is not a valid float
+            > SET f 1
+            +OK
+            > INCRBYFLOAT f abc
+            -ERR value is not a valid float
+            > INCRBYFLOAT f inf
+            -ERR increment would produce NaN or Infinity
+            > INCRBYFLOAT f nan
+            -ERR value is not a valid float
+            > INCRBYFLOAT f " 1"
+            -ERR value is not a valid float
+            > INCRBYFLOAT f "1 "
+            -ERR value is not a valid float
+            > INCRBYFLOAT f ""
+            -ERR value is not a valid float
+            > GET f
+            $1
+            > SET f 1
+            +OK
+            > INCRBYFLOAT f 1.23
+            $2.23
+            > SET f 1
+            +OK
+            > INCRBYFLOAT f 0
+            $1
+            > OBJECT ENCODING f
+            $embstr
+            > SET f 17179869184
+            +OK
+            > INCRBYFLOAT f 1.5
+            $17179869185.5
+            > INCRBYFLOAT f -17179869184
+            $1.5
+            > INCRBYFLOAT f 1e4000
+            $9999999999999999999965463873099623784932492583506957631301508333043261943306342355481821641865509279862764452073123673540217602217367592344172125881950527999961428582434354754501870958214290741301143014670445026260849443456275333742340822559146220440774502699147116818307775566773571206492036312963397368761826079538161612036724681027980418945071857333802019573184376407974737742100582963439581302474746605828071068162266095350249109360981931695942123253872362355720717867859931997116967823535175344886417435948827492668424224514931596965124928426557313007272003654181606637829648718026332623445964659599411688673612401217012598120557489288735334437118479345590827013160426634334036145971611294094499267930097645158316924242084444005046275789316854264698962537519604804648202558831813320199082274810678546966662106272497006996186529202046612197927965030663016053612055682060855170989021069998476304668166868798327849305544516958630545705436267868123963090419840720786295093297923233166989307185493468005963513556052273926524815064535863034951177115665985606171666708242756198962303861871354719181381961379671761938984704505073921618907144272449828915839083978037993280452559586965504199368256134650271468844247174823646278663567437132739306516943311285144568895817811521270234335023202809923439313537168685792314272771667847310402459453149183490692769538329516243242927105447175974956565949859259880257266623432431660986751258600816348320837727852352371818896648343700947852991058969433541705132345122524048434688325138322933085183721655672137865396358471035067214167360617119527605272354771447437560932908789355181041081978971762346557568230767574027302293460544968752081768656824879994376355163920300385095919688678670907760987187661793434717175760350651419537956103182910121364884637262102263204295329279620360536203761315194554053188934218409316246410738656203852138992492444404026342210499619140876855921277988778676947892152806854950785068014727125536739702656962611964401436187934885803420611286745134838665415365691409110464038694668899344879845822942763373039719688602810444439928037135468898274565353630059446256169978689065593420848456038274366567225299549352683650770160551908116011723880315176381390821744087191159014840466408422036463264182928434780181167746977398743042449413105215463884123801578726746967721334558724520471115335862516435283282393832140500259762370795907195418122260308331006030210104962511689458912869480521025430134047382228141350554394390210188326863538753083190329578149617392735325345607293804019789613107204439729055324106921126322671020066709317012835936925695594694910121291991133040352454029415895421330627924576068200470892536792435143079137382774440346196002593999683669353176553680054317921648423581639781664231716459539510456753265337998256664529200852939049468855419289097785303294946449752258791882954794558753338748235175173730073178466259683916437044889075282877916869627991289792183586849679291189074136405526988632104737613205959150473631599616592564842952439858033179702368199753306698362201401506479407699236396521519654661597132309737381973903141889548031713181771968965861360007055846791276712592611475612847974647898601585527666227738929689128212619681144409905588974943980927948431950098268346459649230305689978542029932792436486452896735925004194782587516473457624352639480090109507295735020460456725638145957022317397784209033998721254961060890916634094880983552750508881669349308347772834504388303087113341878104141612215788330206835981183895501665502020020640589210848902416003156361626873160836225566347750269512599746786860171326806831029087653660341164708808802454022881699049392139574016756146192644415820839590797897050551922334947406004738872332042844089285302334417905996381190171610168845316435533461235902086067935935005063001450522174581772443096538389199989128731679326545348278957788061762018807017602515186853205589875909910708079333605047010115738478105476750550150020629864357825543441956972190272729951206648276349901340672
+            > INCRBYFLOAT f 1e4000
+            $19999999999999999999930927746199247569864985167013915262603016666086523886612684710963643283731018559725528904146247347080435204434735184688344251763901055999922857164868709509003741916428581482602286029340890052521698886912550667484681645118292440881549005398294233636615551133547142412984072625926794737523652159076323224073449362055960837890143714667604039146368752815949475484201165926879162604949493211656142136324532190700498218721963863391884246507744724711441435735719863994233935647070350689772834871897654985336848449029863193930249856853114626014544007308363213275659297436052665246891929319198823377347224802434025196241114978577470668874236958691181654026320853268668072291943222588188998535860195290316633848484168888010092551578633708529397925075039209609296405117663626640398164549621357093933324212544994013992373058404093224395855930061326032107224111364121710341978042139996952609336333737596655698611089033917261091410872535736247926180839681441572590186595846466333978614370986936011927027112104547853049630129071726069902354231331971212343333416485512397924607723742709438362763922759343523877969409010147843237814288544899657831678167956075986560905119173931008398736512269300542937688494349647292557327134874265478613033886622570289137791635623042540468670046405619846878627074337371584628545543335694620804918906298366981385539076659032486485854210894351949913131899718519760514533246864863321973502517201632696641675455704704743637793296687401895705982117938867083410264690245048096869376650276645866170367443311344275730792716942070134428334721234239055210544709542894875121865817578710362082163957943524693115136461535148054604586921089937504163537313649759988752710327840600770191839377357341815521974375323586869434351520701302839075912206365820242729769274524204526408590658559240721072407522630389108106377868436818632492821477312407704277984984888808052684420999238281753711842555977557353895784305613709901570136029454251073479405313925223928802872375869771606841222573490269677330830731382818220928077389337798689759691645885526746079439377205620888879856074270937796549130707260118892512339957378131186841696912076548733134450599098705367301540321103816232023447760630352762781643488174382318029680932816844072926528365856869560362335493954797486084898826210430927768247603157453493935442669117449040942230671725032870566564787664281000519524741591814390836244520616662012060420209925023378917825738961042050860268094764456282701108788780420376653727077506166380659156299234785470650691214587608039579226214408879458110648213842252645342040133418634025671873851391189389820242583982266080704908058831790842661255849152136400941785073584870286158274765548880692392005187999367338706353107360108635843296847163279563328463432919079020913506530675996513329058401705878098937710838578195570606589892899504517583765909589117506677496470350347460146356932519367832874089778150565755833739255982579584367173699358582378148272811053977264209475226411918300947263199233185129685904879716066359404736399506613396724402803012958815398472793043039309323194264619474763947806283779096063426363543937931722720014111693582553425185222951225695949295797203171055332455477859378256425239362288819811177949887961855896863900196536692919298460611379957084059865584872972905793471850008389565175032946915248705278960180219014591470040920913451276291914044634795568418067997442509922121781833268189761967105501017763338698616695545669008776606174226683756208283224431576660413671962367791003331004040041281178421697804832006312723253746321672451132695500539025199493573720342653613662058175307320682329417617604908045763398098784279148033512292385288831641679181595794101103844669894812009477744664085688178570604668835811992762380343220337690632871066922471804172135871870010126002901044349163544886193076778399978257463358653090696557915576123524037614035205030373706411179751819821416158667210094020231476956210953501100300041259728715651086883913944380545459902413296552699802681344
+            > GET g
+            nil
+            > INCRBYFLOAT g abc
+            -ERR value is not a valid float
+            > EXISTS g
+            :0
+            "#,
+        );
+    }
+}
