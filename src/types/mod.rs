@@ -6,16 +6,21 @@
 //! travel to another core.
 
 pub mod encoding;
+mod limits;
 mod string;
+mod zset;
 
+pub use limits::EncodingLimits;
 pub use string::{
     EMBSTR_MAX, HeapString, STRING_BYTES_MAX, StringRef, StringValue, encoding_of_set, parse_int,
 };
+pub use zset::{LexBound, LexRange, ScoreRange, SortedSet, Update};
 
 /// A value apart from its key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     String(StringValue),
+    SortedSet(SortedSet),
 }
 
 const _: () = {
@@ -91,12 +96,14 @@ impl Value {
     pub fn type_name(&self) -> TypeName {
         match self {
             Self::String(_) => TypeName::String,
+            Self::SortedSet(_) => TypeName::SortedSet,
         }
     }
 
     pub fn encoding(&self) -> Encoding {
         match self {
             Self::String(string) => string.encoding(),
+            Self::SortedSet(set) => set.encoding(),
         }
     }
 
@@ -105,6 +112,7 @@ impl Value {
     pub fn heap_bytes(&self, _samples: usize) -> usize {
         match self {
             Self::String(string) => string.heap_bytes(),
+            Self::SortedSet(set) => set.heap_bytes(),
         }
     }
 
@@ -113,14 +121,16 @@ impl Value {
     pub fn free_effort(&self) -> usize {
         match self {
             Self::String(_) => 1,
+            Self::SortedSet(set) => set.free_effort(),
         }
     }
 
     /// Frees at most about `budget` pieces and returns how many; with nothing left inside, 0. The
     /// value is no longer of use to anyone but the one who drops it.
-    pub fn free_slice(&mut self, _budget: usize) -> usize {
+    pub fn free_slice(&mut self, budget: usize) -> usize {
         match self {
             Self::String(_) => 0,
+            Self::SortedSet(set) => set.free_slice(budget),
         }
     }
 }
