@@ -32,12 +32,21 @@ mod string_many;
 mod string_options;
 mod string_range;
 
+mod read_then_write;
+mod zset;
+mod zset_algebra;
+mod zset_pop;
+mod zset_range;
 #[cfg(test)]
 mod testing;
 
 use crate::command_table::{CommandSpec, CommandTable};
 
 const FAMILIES: &[&[&CommandSpec]] = &[
+    zset::COMMANDS,
+    zset_algebra::COMMANDS,
+    zset_pop::COMMANDS,
+    zset_range::COMMANDS,
     acl::COMMANDS,
     client::COMMANDS,
     command::COMMANDS,
