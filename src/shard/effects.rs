@@ -29,6 +29,10 @@ pub enum Class {
     Generic,
     /// `$`
     String,
+    /// `h`
+    Hash,
+    /// `s`
+    Set,
     /// `x`
     Expired,
     /// `e`
@@ -55,6 +59,23 @@ events! {
         Append = "append",
         IncrBy = "incrby",
         IncrByFloat = "incrbyfloat",
+    }
+    Hash {
+        HSet = "hset",
+        HDel = "hdel",
+        HIncrBy = "hincrby",
+        HIncrByFloat = "hincrbyfloat",
+        HExpire = "hexpire",
+        HPersist = "hpersist",
+        HExpired = "hexpired",
+    }
+    Set {
+        SAdd = "sadd",
+        SRem = "srem",
+        SPop = "spop",
+        SInterStore = "sinterstore",
+        SUnionStore = "sunionstore",
+        SDiffStore = "sdiffstore",
     }
     Expired { Expired = "expired", }
     Evicted { Evicted = "evicted", }
