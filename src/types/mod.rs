@@ -5,6 +5,7 @@
 //! the keyspace; every other value is a [`Value`] on the heap. A `Value` owns all it needs, so it can
 //! travel to another core.
 
+pub mod encoding;
 mod string;
 
 pub use string::{
