@@ -49,7 +49,7 @@ const GET: CommandSpec = CommandSpec {
     name: "GET",
     full_name: "config|get",
     arity: Arity::AtLeast(3),
-    complexity: "O(N) when N is the number of configuration parameters provided",
+    complexity: "O(N) when N is the number of configuration parameters provided.",
     summary: "Shows the parameters whose names match a pattern.",
     args: &[Arg::block("parameter", &[Arg::string("parameter")]).multiple()],
     handler: Handler::Client(get),
@@ -72,7 +72,7 @@ const SET: CommandSpec = CommandSpec {
     name: "SET",
     full_name: "config|set",
     arity: Arity::AtLeast(4),
-    complexity: "O(N) when N is the number of configuration parameters provided",
+    complexity: "O(N) when N is the number of configuration parameters provided.",
     summary: "Changes parameters: all that are named, or none.",
     args: &[Arg::block("parameter_value", &[Arg::string("parameter"), Arg::string("value")]).multiple()],
     tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
@@ -208,7 +208,7 @@ const RESETSTAT: CommandSpec = CommandSpec {
     name: "RESETSTAT",
     full_name: "config|resetstat",
     arity: Arity::Exactly(2),
-    complexity: "O(1)",
+    complexity: "O(1).",
     summary: "Sets the figures of INFO back to zero.",
     handler: Handler::EveryCore { begin: |_, _| Ok(()), collect: reset_statistics, finish: ok },
     ..SUBCOMMAND
@@ -227,7 +227,7 @@ const REWRITE: CommandSpec = CommandSpec {
     full_name: "config|rewrite",
     arity: Arity::Exactly(2),
     since: "2.8.0",
-    complexity: "O(1)",
+    complexity: "O(1).",
     summary: "Writes the parameters in force into the configuration file.",
     handler: Handler::Client(|session, _, reply| {
         let core = &*session.core;
@@ -261,7 +261,7 @@ const HELP: CommandSpec = CommandSpec {
     arity: Arity::Exactly(2),
     flags: Flags::of(&[Flag::Loading, Flag::Stale]),
     since: "5.0.0",
-    complexity: "O(1)",
+    complexity: "O(1).",
     summary: "Shows the subcommands.",
     handler: Handler::Client(|_, _, reply| {
         help::write(

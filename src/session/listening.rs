@@ -33,10 +33,10 @@ impl ListeningChange {
         let same_port = old.get(PORT) == port;
         let (stay, come): (Vec<_>, Vec<_>) =
             new.get(BIND).iter().partition(|word| same_port && old.get(BIND).contains(word));
-        let parse = |word: &Box<[u8]>| BindAddress::parse(&String::from_utf8_lossy(word));
+        let parse = |word: &[u8]| BindAddress::parse(&String::from_utf8_lossy(word));
         change.keep =
             stay.into_iter().flat_map(|word| parse(word).resolve(port).unwrap_or_default()).collect();
-        let addresses: Vec<BindAddress> = come.into_iter().map(parse).collect();
+        let addresses: Vec<BindAddress> = come.into_iter().map(|word| parse(word)).collect();
         change.add = Listener::bind_all(&addresses, port, &listen_options(new))?.listeners;
         Ok(change)
     }
