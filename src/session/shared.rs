@@ -1,5 +1,6 @@
 //! The few things all cores of a server share. Nothing here is touched by a common command.
 
+use super::ListeningChange;
 use crate::config::Config;
 use crate::observability::{Logger, MemoryGauge};
 use std::path::PathBuf;
@@ -16,6 +17,8 @@ pub struct Shared {
     /// 40 hexadecimal digits: which history of writes this server's data belong to.
     replication_id: Mutex<String>,
     pub memory: MemoryGauge,
+    /// On its way to the core that accepts.
+    listening: Mutex<Vec<ListeningChange>>,
     /// DEBUG SLEEP: until this moment of the monotonic clock no core serves anybody.
     pub asleep_until_ns: AtomicU64,
     /// The port in force, for INFO: it may have been chosen by the kernel.
@@ -68,6 +71,7 @@ impl Shared {
             run_id,
             replication_id: Mutex::default(),
             memory: MemoryGauge::default(),
+            listening: Mutex::default(),
             asleep_until_ns: AtomicU64::new(0),
             port: AtomicUsize::new(0),
             connections: cpus.iter().map(|_| Connections::default()).collect(),
@@ -96,6 +100,15 @@ impl Shared {
         let (new, result) = change(&config)?;
         *config = Arc::new(new);
         Ok(result)
+    }
+
+    pub fn change_listening(&self, change: ListeningChange) {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+    }
+
+    /// In the order in which they were made: each builds on the ones before.
+    pub fn take_listening(&self) -> Vec<ListeningChange> {
+        std::mem::take(&mut *self.listening.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub fn replication_id(&self) -> String {
