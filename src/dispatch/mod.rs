@@ -18,7 +18,6 @@ mod run;
 
 pub use message::{Batch, Dealt, Message, ReturnTo};
 
-use crate::base::clock;
 use crate::client::{Blocked, ClientKey, ReplyMode};
 use crate::command_table::{
     Args, Asker, ClientHandler, Command, Contribution, Flag, Handler, HopWork, Merge, Plan, ShardHandler,
