@@ -2,6 +2,7 @@
 
 use super::ListeningChange;
 use crate::config::Config;
+use crate::transaction::Sequence;
 use crate::observability::{Logger, MemoryGauge};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -34,6 +35,8 @@ pub struct Shared {
     pub pause: Pause,
     shutdown: AtomicU8,
     pub loading: AtomicBool,
+    /// The numbers of transactions over several shards.
+    pub sequence: Sequence,
 }
 
 #[repr(align(128))]
@@ -83,6 +86,7 @@ impl Shared {
             pause: Pause::default(),
             shutdown: AtomicU8::new(0),
             loading: AtomicBool::new(false),
+            sequence: Sequence::default(),
         }
     }
 
