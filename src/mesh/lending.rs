@@ -117,7 +117,8 @@ impl<T: Send> Lender<T> {
             && !cell.wanted.load(Ordering::Relaxed)
             && !cell.held.load(Ordering::Relaxed)
             && cell.acquire();
-        free.then_some(Borrowed { cell })
+        // Not `then_some`: that would make the loan first, and dropping it would free what another holds.
+        free.then(|| Borrowed { cell })
     }
 }
 
