@@ -230,29 +230,30 @@ const REWRITE: CommandSpec = CommandSpec {
     complexity: "O(1).",
     summary: "Writes the parameters in force into the configuration file.",
     handler: Handler::Client(|session, _, reply| {
-        let core = &*session.core;
-        let Some(path) = core.config.directives.file.as_deref() else {
-            return Err(CommandError::Text("ERR The server is running without a config file"));
-        };
-        if let Err(error) = rewrite_file(path, &core.config) {
-            let reason = reason(&error);
-            core.shared.log.warning(format!("CONFIG REWRITE failed: {reason}"));
-            return Err(CommandError::built(format!("ERR Rewriting config file: {reason}")));
-        }
-        core.shared.log.notice("CONFIG REWRITE executed with success.");
+        rewrite_file(session.core, rewrite::rewrite)?;
         reply.ok();
         Ok(())
     }),
     ..SUBCOMMAND
 };
 
-fn rewrite_file(path: &Path, config: &Config) -> std::io::Result<()> {
-    let old = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
+/// Writes the configuration file anew; `rewrite` makes the new text from the old one.
+pub(super) fn rewrite_file(core: &CoreState, rewrite: fn(&[u8], &Config) -> Vec<u8>) -> CommandResult {
+    let Some(path) = core.config.directives.file.as_deref() else {
+        return Err(CommandError::Text("ERR The server is running without a config file"));
     };
-    rewrite::replace_file(path, &rewrite::rewrite(&old, config))
+    let old = match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    };
+    let written = old.and_then(|old| rewrite::replace_file(path, &rewrite(&old, &core.config)));
+    written.map_err(|error| {
+        let reason = reason(&error);
+        core.shared.log.warning(format!("CONFIG REWRITE failed: {reason}"));
+        CommandError::built(format!("ERR Rewriting config file: {reason}"))
+    })?;
+    core.shared.log.notice("CONFIG REWRITE executed with success.");
+    Ok(())
 }
 
 const HELP: CommandSpec = CommandSpec {
