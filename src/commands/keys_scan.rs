@@ -107,7 +107,7 @@ fn pick_shard(argv: Argv<'_>, shards: usize) -> usize {
 }
 
 /// A cursor as C's `strtoul` reads it, but for leading spaces: an empty text is 0, a sign is allowed.
-fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
+pub(super) fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
     let (negative, digits) = match text {
         [] => return Ok(0),
         [b'-', digits @ ..] => (true, digits),

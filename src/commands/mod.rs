@@ -4,11 +4,13 @@
 mod acl;
 mod client;
 mod client_list;
+mod collection_scan;
 mod command;
 mod config;
 mod connection;
 mod debug;
 mod function;
+mod hash;
 mod help;
 mod info;
 mod keys;
@@ -22,10 +24,13 @@ mod monitor;
 mod object;
 mod persistence;
 mod server;
+mod set;
+mod set_algebra;
 mod slowlog;
 mod string;
 mod string_compare;
 mod string_counter;
+mod string_exchange;
 mod string_lcs;
 mod string_many;
 mod string_options;
@@ -60,9 +65,13 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     object::COMMANDS,
     string_compare::COMMANDS,
     string_counter::COMMANDS,
+    string_exchange::COMMANDS,
     string_lcs::COMMANDS,
     string_many::COMMANDS,
     string_range::COMMANDS,
+    hash::COMMANDS,
+    set::COMMANDS,
+    set_algebra::COMMANDS,
 ];
 
 /// All commands; `renamed` is what `rename-command` says.

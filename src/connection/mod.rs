@@ -39,6 +39,8 @@ struct Connection {
     client: ClientKey,
     query: QueryBuffer,
     parser: RequestParser,
+    /// The arguments so far of a request that has not arrived whole: the parser goes on with them.
+    partial: Vec<ArgRange>,
     sending: bool,
     receiving_paused: bool,
     /// The peer sends no more.
@@ -93,6 +95,7 @@ impl Connections {
             client,
             query: QueryBuffer::default(),
             parser: RequestParser::default(),
+            partial: Vec::new(),
             sending: false,
             receiving_paused: false,
             ended: false,
@@ -331,6 +334,9 @@ impl Connection {
             let mut failure = None;
             // An unauthenticated client's limits change with its next request: one at a time.
             let count = if limits.authenticated { AHEAD } else { 1 };
+            if !self.parser.is_idle() {
+                std::mem::swap(&mut self.partial, &mut ahead.next().ranges);
+            }
             while ahead.len < count && end < bytes.len() {
                 let parsed = ahead.next();
                 match self.parser.parse(&bytes[end..], &mut parsed.ranges, &limits) {
@@ -348,6 +354,8 @@ impl Connection {
                     }
                     Ok(Progress::Empty { consumed }) => end += consumed,
                     Ok(Progress::Incomplete { needed }) => {
+                        // Other connections' requests are read into `ahead` before this one's rest comes.
+                        std::mem::swap(&mut self.partial, &mut parsed.ranges);
                         self.query.expect(needed);
                         break;
                     }

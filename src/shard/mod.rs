@@ -6,12 +6,14 @@ mod context;
 mod effects;
 mod error;
 mod maintenance;
+mod wait_queue;
 mod route;
 
 pub use context::{Context, Updated};
 pub use effects::{Change, Class, Effects, Event};
 pub use error::{CommandError, CommandResult};
 pub use maintenance::Maintenance;
+pub use wait_queue::{Claim, Fit, Offer, Outcome, WaitQueues};
 pub use route::{shard_of_key, shard_of_slot};
 
 use crate::base::UnixMillis;
@@ -34,6 +36,9 @@ pub struct Shard {
     /// What lookups write into an entry's access data: the LRU clock, in seconds modulo 2^24.
     pub access_clock: u32,
     pub options: ShardOptions,
+    /// Transactions over several shards have a place here: commands have to ask before they run. Set by the
+    /// shard's own core, which knows them.
+    pub scheduled: bool,
     /// Where active expiry goes on.
     expire_db: usize,
     field_deadlines: FieldDeadlineList,
@@ -106,6 +111,7 @@ impl Shard {
                 encoding: EncodingLimits { hash_seed: seeds[1] ^ seeds[2].rotate_left(7), ..Default::default() },
                 ..ShardOptions::default()
             },
+            scheduled: false,
             expire_db: 0,
             field_deadlines: FieldDeadlineList::default(),
         }
@@ -155,5 +161,9 @@ impl Shard {
         self.databases.swap(a, b);
         self.swap_field_deadlines(a, b);
         self.effects.add_dirty(1);
+=======
+        // One change of the server, in which every shard takes part.
+        self.effects.add_dirty(u64::from(self.index == 0));
+>>>>>>> main
     }
 }

@@ -10,7 +10,7 @@ mod hash;
 mod hash_ttl;
 mod limits;
 mod packed;
-mod set;
+pub mod set;
 mod string;
 
 pub use hash::{Hash, HashRef};
