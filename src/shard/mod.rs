@@ -160,10 +160,7 @@ impl Shard {
     pub fn swap(&mut self, a: usize, b: usize) {
         self.databases.swap(a, b);
         self.swap_field_deadlines(a, b);
-        self.effects.add_dirty(1);
-=======
         // One change of the server, in which every shard takes part.
         self.effects.add_dirty(u64::from(self.index == 0));
->>>>>>> main
     }
 }
