@@ -4,11 +4,13 @@
 mod acl;
 mod client;
 mod client_list;
+mod collection_scan;
 mod command;
 mod config;
 mod connection;
 mod debug;
 mod function;
+mod hash;
 mod help;
 mod info;
 mod keys;
@@ -22,6 +24,8 @@ mod monitor;
 mod object;
 mod persistence;
 mod server;
+mod set;
+mod set_algebra;
 mod slowlog;
 mod string;
 mod string_compare;
@@ -74,6 +78,9 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     string_lcs::COMMANDS,
     string_many::COMMANDS,
     string_range::COMMANDS,
+    hash::COMMANDS,
+    set::COMMANDS,
+    set_algebra::COMMANDS,
 ];
 
 /// All commands; `renamed` is what `rename-command` says.

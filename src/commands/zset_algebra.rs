@@ -10,7 +10,7 @@ use crate::command_table::{
 use crate::keyspace::{Keyspace, ValueRef};
 use crate::resp::{Argv, Reply};
 use crate::shard::{CommandError, CommandResult, Context, Event};
-use crate::types::{SortedSet, Value};
+use crate::types::{SetRef, SortedSet, Value};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
@@ -118,13 +118,17 @@ impl Options {
 enum Source<'a> {
     Nothing,
     Sorted(&'a SortedSet),
+    /// Every member has score 1.
+    Plain(SetRef<'a>),
 }
 
 impl<'a> Source<'a> {
-    fn of(value: Option<&'a Value>) -> Result<Self, CommandError> {
+    fn of(value: Option<ValueRef<'a>>) -> Result<Self, CommandError> {
         match value {
             None => Ok(Self::Nothing),
-            Some(Value::SortedSet(set)) => Ok(Self::Sorted(set)),
+            Some(ValueRef::Boxed(Value::SortedSet(set))) => Ok(Self::Sorted(set)),
+            Some(ValueRef::Boxed(Value::Set(set))) => Ok(Self::Plain(set.as_ref())),
+            Some(ValueRef::Packed(packed)) => packed.as_set().map(Self::Plain).ok_or(CommandError::WrongType),
             Some(_) => Err(CommandError::WrongType),
         }
     }
@@ -133,6 +137,7 @@ impl<'a> Source<'a> {
         match self {
             Self::Nothing => 0,
             Self::Sorted(set) => set.len(),
+            Self::Plain(set) => set.len(),
         }
     }
 
@@ -140,6 +145,7 @@ impl<'a> Source<'a> {
         match self {
             Self::Nothing => None,
             Self::Sorted(set) => set.score(member),
+            Self::Plain(set) => set.contains(member).then_some(1.0),
         }
     }
 
@@ -148,6 +154,10 @@ impl<'a> Source<'a> {
         match self {
             Self::Nothing => {}
             Self::Sorted(set) => set.visit(0..set.len(), false, &mut visit),
+            Self::Plain(set) => {
+                let mut scratch = itoa::Buffer::new();
+                set.all(|member| visit(member.as_bytes(&mut scratch), 1.0).is_continue());
+            }
         }
     }
 }
@@ -231,7 +241,7 @@ enum Outcome {
     Count(usize),
 }
 
-fn outcome(form: Form, values: &[Option<&Value>], options: Args<'_>) -> Result<(Outcome, bool), CommandError> {
+fn outcome(form: Form, values: &[Option<ValueRef<'_>>], options: Args<'_>) -> Result<(Outcome, bool), CommandError> {
     let sources: Vec<Source<'_>> = values.iter().map(|value| Source::of(*value)).collect::<Result<_, _>>()?;
     let options = Options::parse(options, form, sources.len())?;
     if form.only_counts {
@@ -248,7 +258,7 @@ fn write(reply: &mut Reply<'_>, mut members: Members, scores: bool) {
     members.iter().for_each(|(member, score)| out.member(member, *score));
 }
 
-/// The value of a key that was looked up before; a string is none that counts.
+/// The value of a key that was looked up before.
 fn value_of<'a>(keyspace: &'a Keyspace, key: &[u8]) -> Option<ValueRef<'a>> {
     keyspace.find(key).map(|entry| entry.value())
 }
@@ -261,12 +271,7 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, form: Form, reply: &mut Reply<'_>)
         ctx.read(key);
     }
     let keyspace = &*ctx.keyspace();
-    let values = keys.iter().map(|key| match value_of(keyspace, key) {
-        None => Ok(None),
-        Some(ValueRef::Boxed(value)) => Ok(Some(value)),
-        Some(_) => Err(CommandError::WrongType),
-    });
-    let values: Vec<Option<&Value>> = values.collect::<Result<_, _>>()?;
+    let values: Vec<_> = keys.iter().map(|key| value_of(keyspace, key)).collect();
     let (outcome, scores) = outcome(form, &values, options)?;
     match outcome {
         Outcome::Count(count) => reply.length(count),
@@ -289,7 +294,7 @@ fn plan(argv: Argv<'_>, form: Form) -> Box<dyn Plan> {
         |ctx, key| ctx.read(key).map(|entry| entry.to_value()),
         move |read: Vec<Option<Value>>| {
             let argv = argv.as_argv();
-            let values: Vec<Option<&Value>> = read.iter().map(Option::as_ref).collect();
+            let values: Vec<_> = read.iter().map(|value| value.as_ref().map(ValueRef::Boxed)).collect();
             let options = Args::new(argv, form.numkeys_at + 1 + count);
             match outcome(form, &values, options) {
                 Err(error) => Next::Answer(fail(error)),

@@ -29,6 +29,10 @@ pub enum Class {
     Generic,
     /// `$`
     String,
+    /// `h`
+    Hash,
+    /// `s`
+    Set,
     /// `x`
     Expired,
     /// `e`
@@ -75,6 +79,23 @@ events! {
         ZDiffStore = "zdiffstore",
         GeoSearchStore = "geosearchstore",
         GeoRadiusStore = "georadiusstore",
+    }
+    Hash {
+        HSet = "hset",
+        HDel = "hdel",
+        HIncrBy = "hincrby",
+        HIncrByFloat = "hincrbyfloat",
+        HExpire = "hexpire",
+        HPersist = "hpersist",
+        HExpired = "hexpired",
+    }
+    Set {
+        SAdd = "sadd",
+        SRem = "srem",
+        SPop = "spop",
+        SInterStore = "sinterstore",
+        SUnionStore = "sunionstore",
+        SDiffStore = "sdiffstore",
     }
     Expired { Expired = "expired", }
     Evicted { Evicted = "evicted", }

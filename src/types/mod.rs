@@ -6,11 +6,19 @@
 //! travel to another core.
 
 pub mod encoding;
+mod hash;
+mod hash_ttl;
 mod limits;
+mod packed;
+pub mod set;
 mod string;
 mod zset;
 
+pub use hash::{Hash, HashRef};
+pub use hash_ttl::FieldDeadlines;
 pub use limits::EncodingLimits;
+pub use packed::{PackedKind, PackedRef};
+pub use set::{Set, SetRef};
 pub use string::{
     EMBSTR_MAX, HeapString, STRING_BYTES_MAX, StringRef, StringValue, encoding_of_set, parse_int,
 };
@@ -20,8 +28,12 @@ pub use zset::{LexBound, LexRange, ScoreRange, SortedSet, Update};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     String(StringValue),
+    Hash(Hash),
+    Set(Set),
     SortedSet(SortedSet),
 }
+
+const _: () = assert!(size_of::<Value>() <= 32);
 
 const _: () = {
     const fn travels<T: Send>() {}
@@ -33,6 +45,11 @@ pub trait DataType: Default {
     fn of(value: &Value) -> Option<&Self>;
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
     fn into_value(self) -> Value;
+}
+
+/// A type that exists only while it has elements: the key of an emptied one is deleted.
+pub trait Collection: DataType {
+    fn is_empty(&self) -> bool;
 }
 
 /// What TYPE answers and SCAN … TYPE filters by.
@@ -96,6 +113,8 @@ impl Value {
     pub fn type_name(&self) -> TypeName {
         match self {
             Self::String(_) => TypeName::String,
+            Self::Hash(_) => TypeName::Hash,
+            Self::Set(_) => TypeName::Set,
             Self::SortedSet(_) => TypeName::SortedSet,
         }
     }
@@ -103,15 +122,19 @@ impl Value {
     pub fn encoding(&self) -> Encoding {
         match self {
             Self::String(string) => string.encoding(),
+            Self::Hash(hash) => hash.encoding(),
+            Self::Set(set) => set.encoding(),
             Self::SortedSet(set) => set.encoding(),
         }
     }
 
     /// Bytes allocated beyond `size_of::<Value>()`, for MEMORY USAGE. `samples` bounds the elements
     /// of a collection that are looked at; 0 means all.
-    pub fn heap_bytes(&self, _samples: usize) -> usize {
+    pub fn heap_bytes(&self, samples: usize) -> usize {
         match self {
             Self::String(string) => string.heap_bytes(),
+            Self::Hash(hash) => hash.heap_bytes(samples),
+            Self::Set(set) => set.heap_bytes(samples),
             Self::SortedSet(set) => set.heap_bytes(),
         }
     }
@@ -121,6 +144,8 @@ impl Value {
     pub fn free_effort(&self) -> usize {
         match self {
             Self::String(_) => 1,
+            Self::Hash(hash) => hash.free_effort(),
+            Self::Set(set) => set.free_effort(),
             Self::SortedSet(set) => set.free_effort(),
         }
     }
@@ -130,6 +155,8 @@ impl Value {
     pub fn free_slice(&mut self, budget: usize) -> usize {
         match self {
             Self::String(_) => 0,
+            Self::Hash(hash) => hash.free_slice(budget),
+            Self::Set(set) => set.free_slice(budget),
             Self::SortedSet(set) => set.free_slice(budget),
         }
     }
