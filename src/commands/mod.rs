@@ -36,6 +36,9 @@ mod string_many;
 mod string_options;
 mod string_range;
 
+mod bitfield;
+mod bitmap;
+mod hyperloglog;
 mod read_then_write;
 mod zset;
 mod zset_algebra;
@@ -47,6 +50,9 @@ mod testing;
 use crate::command_table::{CommandSpec, CommandTable};
 
 const FAMILIES: &[&[&CommandSpec]] = &[
+    bitfield::COMMANDS,
+    bitmap::COMMANDS,
+    hyperloglog::COMMANDS,
     zset::COMMANDS,
     zset_algebra::COMMANDS,
     zset_pop::COMMANDS,

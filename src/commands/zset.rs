@@ -4,7 +4,7 @@ use super::keys_scan::parse_cursor;
 use crate::base::double;
 use crate::base::glob::{self, Case};
 use crate::command_table::{Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, Kind, KeySpec, Access};
-use crate::keyspace::{Ttl, ValueRef};
+use crate::keyspace::Ttl;
 use crate::resp::Reply;
 use crate::shard::{CommandError, CommandResult, Context, Event};
 use crate::types::{Encoding, SortedSet, Update, Value};
@@ -29,31 +29,23 @@ pub(super) fn read_zset<'c>(
     ctx: &'c mut Context<'_>,
     key: &[u8],
 ) -> Result<Option<&'c SortedSet>, CommandError> {
-    match ctx.read(key).map(|entry| entry.value()) {
-        None => Ok(None),
-        Some(ValueRef::Boxed(Value::SortedSet(set))) => Ok(Some(set)),
-        Some(_) => Err(CommandError::WrongType),
-    }
+    ctx.read_value(key)
 }
 
-/// Changes the sorted set of a key, if there is one; tells as well whether it is empty now.
-#[inline]
+/// Changes the sorted set of a key, if there is one; tells as well whether that has emptied it.
 pub(super) fn change_zset<R>(
     ctx: &mut Context<'_>,
     key: &[u8],
     change: impl FnOnce(&mut SortedSet) -> R,
 ) -> Result<Option<(R, bool)>, CommandError> {
-    let Some(mut entry) = ctx.write(key) else { return Ok(None) };
-    let Some(Value::SortedSet(set)) = entry.value_mut() else { return Err(CommandError::WrongType) };
-    let result = change(set);
-    Ok(Some((result, set.is_empty())))
+    let updated = ctx.update(key, false, |set: &mut SortedSet, _| change(set))?;
+    Ok(updated.map(|updated| (updated.result, updated.emptied)))
 }
 
-/// Declares a change of a sorted set, and deletes the key if nothing is left.
+/// Declares a change of a sorted set, and that the key went if nothing was left.
 pub(super) fn changed_zset(ctx: &mut Context<'_>, key: &[u8], event: Event, emptied: bool) {
     ctx.modified(key, event);
     if emptied {
-        ctx.keyspace().remove(key);
         ctx.announce(key, Event::Del);
     }
 }
@@ -206,37 +198,27 @@ fn add(
         scores.next();
     }
 
-    let limits = ctx.shard.options.encoding;
-    let mut pairs = std::iter::from_fn(|| {
-        let text = args.next()?;
-        Some((score(text).expect("read above"), args.next()?))
-    });
     let mut last = Update { old: None, new: None };
     let (mut added, mut updated) = (0, 0);
-    let mut put = |set: &mut SortedSet, given: f64, member: &[u8]| -> CommandResult {
-        last = set.update(member, &limits, |old| options.verdict(old, given))?;
-        if let Some(new) = last.new {
-            added += i64::from(last.old.is_none());
-            updated += i64::from(last.old.is_some_and(|old| old != new));
+    let done = ctx.update(key, !options.only_old, |set: &mut SortedSet, limits| -> CommandResult {
+        // A single pair, as a rule, needs no second reading.
+        let (mut given, mut next) = (first, args.next());
+        while next.is_some()
+            && let Some(member) = args.next()
+        {
+            last = set.update(member, limits, |old| options.verdict(old, given))?;
+            if let Some(new) = last.new {
+                added += i64::from(last.old.is_none());
+                updated += i64::from(last.old.is_some_and(|old| old != new));
+            }
+            next = args.next();
+            if let Some(text) = next {
+                given = score(text).expect("read above");
+            }
         }
         Ok(())
-    };
-    // A single pair, as a rule, needs no second reading.
-    let (_, first_member) = pairs.next().expect("at least one pair");
-    let found = change_zset(ctx, key, |set| {
-        put(set, first, first_member)?;
-        pairs.by_ref().try_for_each(|(given, member)| put(set, given, member))
     })?;
-    match found {
-        Some((result, _)) => result?,
-        None if options.only_old => {}
-        None => {
-            let mut set = SortedSet::default();
-            put(&mut set, first, first_member)?;
-            pairs.try_for_each(|(given, member)| put(&mut set, given, member))?;
-            ctx.insert(key, Value::SortedSet(set), Ttl::Clear);
-        }
-    }
+    done.map_or(Ok(()), |done| done.result)?;
     if added + updated > 0 {
         ctx.modified(key, if options.increment { Event::ZIncr } else { Event::ZAdd });
         ctx.shard.effects.add_dirty((added + updated - 1) as u64);

@@ -5,7 +5,10 @@
 //! the keyspace; every other value is a [`Value`] on the heap. A `Value` owns all it needs, so it can
 //! travel to another core.
 
+pub mod bitfield;
+pub mod bitmap;
 pub mod encoding;
+pub mod hyperloglog;
 mod hash;
 mod hash_ttl;
 mod limits;

@@ -16,8 +16,9 @@ use super::encoding::listpack::{Entry, Listpack};
 use super::encoding::member_arena::{Handle, MemberArena};
 use super::encoding::member_index::MemberIndex;
 use super::encoding::ranked_tree::RankedTree;
-use super::{DataType, Encoding, EncodingLimits, Value};
+use super::{Collection, DataType, Encoding, EncodingLimits, Value};
 use crate::base::double;
+use std::convert::Infallible;
 use std::hash::{BuildHasher, Hasher};
 use std::ops::{Bound, ControlFlow, Range};
 
@@ -116,6 +117,12 @@ impl DataType for SortedSet {
     }
 }
 
+impl Collection for SortedSet {
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 impl PartialEq for SortedSet {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len() && self.to_vec() == other.to_vec()
@@ -127,7 +134,7 @@ impl SortedSet {
     pub fn from_members(mut members: Vec<(Vec<u8>, f64)>, limits: &EncodingLimits) -> Self {
         let longest = members.iter().map(|(member, _)| member.len()).max().unwrap_or(0);
         members.sort_unstable_by(|one, other| {
-            one.1.total_cmp_zero(other.1).then_with(|| one.0.cmp(&other.0))
+            one.1.partial_cmp(&other.1).expect("Z1: no NaN").then_with(|| one.0.cmp(&other.0))
         });
         let mut set = Self::default();
         if members.len() > limits.zset_max_listpack_entries || longest > limits.zset_max_listpack_value {
@@ -148,10 +155,6 @@ impl SortedSet {
             Self::Packed(pack) => pack.len() / 2,
             Self::Ranked(ranked) => ranked.tree.len(),
         }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     pub fn score(&self, member: &[u8]) -> Option<f64> {
@@ -219,7 +222,7 @@ impl SortedSet {
 
     /// Gives a member a score; true if it is new.
     pub fn put(&mut self, member: &[u8], score: f64, limits: &EncodingLimits) -> bool {
-        let update = self.update(member, limits, |_| Ok::<_, std::convert::Infallible>(Some(score)));
+        let update = self.update(member, limits, |_| Ok::<_, Infallible>(Some(score)));
         let Ok(update) = update;
         update.old.is_none()
     }
@@ -526,17 +529,6 @@ fn insert_packed(pack: &mut Listpack, member: &[u8], score: f64) {
         position = pack.next(score_position);
     }
     push(pack, member, score);
-}
-
-/// Scores in their order, in which the two zeros are equal.
-trait TotalOrder {
-    fn total_cmp_zero(self, other: Self) -> std::cmp::Ordering;
-}
-
-impl TotalOrder for f64 {
-    fn total_cmp_zero(self, other: Self) -> std::cmp::Ordering {
-        self.partial_cmp(&other).expect("Z1: no NaN")
-    }
 }
 
 #[cfg(test)]
