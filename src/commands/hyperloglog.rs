@@ -2,7 +2,7 @@
 
 use super::read_then_write::{Answer, Next, ReadThenWrite, fail};
 use crate::command_table::{
-    Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Plan,
+    Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Kind, Plan,
 };
 use crate::keyspace::Ttl;
 use crate::resp::{Argv, Reply};

@@ -38,6 +38,8 @@ mod string_range;
 
 mod bitfield;
 mod bitmap;
+mod geo;
+mod geo_search;
 mod hyperloglog;
 mod read_then_write;
 mod zset;
@@ -52,6 +54,8 @@ use crate::command_table::{CommandSpec, CommandTable};
 const FAMILIES: &[&[&CommandSpec]] = &[
     bitfield::COMMANDS,
     bitmap::COMMANDS,
+    geo::COMMANDS,
+    geo_search::COMMANDS,
     hyperloglog::COMMANDS,
     zset::COMMANDS,
     zset_algebra::COMMANDS,

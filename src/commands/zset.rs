@@ -111,12 +111,12 @@ const ZADD: CommandSpec = CommandSpec {
 };
 
 #[derive(Clone, Copy, Default)]
-struct AddOptions {
-    only_new: bool,
-    only_old: bool,
+pub(super) struct AddOptions {
+    pub only_new: bool,
+    pub only_old: bool,
     greater: bool,
     less: bool,
-    changed: bool,
+    pub changed: bool,
     increment: bool,
 }
 
@@ -198,25 +198,36 @@ fn add(
         scores.next();
     }
 
+    let mut next = Some(first);
+    let pairs = std::iter::from_fn(move || {
+        let given = next?;
+        let member = args.next()?;
+        // The first score has been read; the others are read again.
+        next = args.next().map(|text| score(text).expect("read above"));
+        Some((given, member))
+    });
+    add_all(ctx, key, options, pairs, reply)
+}
+
+/// Gives members their scores, as far as the options allow.
+pub(super) fn add_all<'a>(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    options: AddOptions,
+    mut pairs: impl Iterator<Item = (f64, &'a [u8])>,
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     let mut last = Update { old: None, new: None };
     let (mut added, mut updated) = (0, 0);
-    let done = ctx.update(key, !options.only_old, |set: &mut SortedSet, limits| -> CommandResult {
-        // A single pair, as a rule, needs no second reading.
-        let (mut given, mut next) = (first, args.next());
-        while next.is_some()
-            && let Some(member) = args.next()
-        {
+    let done = ctx.update(key, !options.only_old, |set: &mut SortedSet, limits| {
+        pairs.try_for_each(|(given, member)| {
             last = set.update(member, limits, |old| options.verdict(old, given))?;
             if let Some(new) = last.new {
                 added += i64::from(last.old.is_none());
                 updated += i64::from(last.old.is_some_and(|old| old != new));
             }
-            next = args.next();
-            if let Some(text) = next {
-                given = score(text).expect("read above");
-            }
-        }
-        Ok(())
+            Ok::<_, CommandError>(())
+        })
     })?;
     done.map_or(Ok(()), |done| done.result)?;
     if added + updated > 0 {

@@ -8,6 +8,7 @@
 pub mod bitfield;
 pub mod bitmap;
 pub mod encoding;
+pub mod geohash;
 pub mod hyperloglog;
 mod hash;
 mod hash_ttl;
