@@ -83,7 +83,52 @@ const BITFIELD: CommandSpec = CommandSpec {
     since: "3.2.0",
     complexity: "O(1) for each operation.",
     summary: "Reads and changes integers of any width within a string.",
-    args: &[Arg::key("key"), Arg::one_of("operation", &[Arg::block("encoding_offset", &[Arg::string("encoding"), Arg::integer("offset")]).after("GET"), Arg::block("write", &[Arg::one_of("wrap_sat_fail", &[Arg::token("wrap", "WRAP"), Arg::token("sat", "SAT"), Arg::token("fail", "FAIL")]).after("OVERFLOW").optional(), Arg::one_of("write_operation", &[Arg::block("encoding_offset_value", &[Arg::string("encoding"), Arg::integer("offset"), Arg::integer("value")]).after("SET"), Arg::block("encoding_offset_increment", &[Arg::string("encoding"), Arg::integer("offset"), Arg::integer("increment")]).after("INCRBY")])])]).optional().multiple()],
+    args: &[
+        Arg::key("key"),
+        Arg::one_of(
+            "operation",
+            &[
+                Arg::block("encoding_offset", &[Arg::string("encoding"), Arg::integer("offset")])
+                    .after("GET"),
+                Arg::block(
+                    "write",
+                    &[
+                        Arg::one_of(
+                            "wrap_sat_fail",
+                            &[
+                                Arg::token("wrap", "WRAP"),
+                                Arg::token("sat", "SAT"),
+                                Arg::token("fail", "FAIL"),
+                            ],
+                        )
+                        .after("OVERFLOW")
+                        .optional(),
+                        Arg::one_of(
+                            "write_operation",
+                            &[
+                                Arg::block(
+                                    "encoding_offset_value",
+                                    &[Arg::string("encoding"), Arg::integer("offset"), Arg::integer("value")],
+                                )
+                                .after("SET"),
+                                Arg::block(
+                                    "encoding_offset_increment",
+                                    &[
+                                        Arg::string("encoding"),
+                                        Arg::integer("offset"),
+                                        Arg::integer("increment"),
+                                    ],
+                                )
+                                .after("INCRBY"),
+                            ],
+                        ),
+                    ],
+                ),
+            ],
+        )
+        .optional()
+        .multiple(),
+    ],
     handler: Handler::Shard(bitfield),
     ..DEFAULTS
 };
@@ -122,7 +167,14 @@ const BITFIELD_RO: CommandSpec = CommandSpec {
     since: "6.0.0",
     complexity: "O(1) for each operation.",
     summary: "Reads integers of any width within a string.",
-    args: &[Arg::key("key"), Arg::block("encoding_offset", &[Arg::string("encoding"), Arg::integer("offset")]).after("GET").optional().multiple().multiple_token()],
+    args: &[
+        Arg::key("key"),
+        Arg::block("encoding_offset", &[Arg::string("encoding"), Arg::integer("offset")])
+            .after("GET")
+            .optional()
+            .multiple()
+            .multiple_token(),
+    ],
     handler: Handler::Shard(bitfield_ro),
     ..DEFAULTS
 };

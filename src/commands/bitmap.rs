@@ -134,7 +134,20 @@ const BITCOUNT: CommandSpec = CommandSpec {
     since: "2.6.0",
     complexity: "O(N) where N is the length of the part.",
     summary: "Counts the bits that are set in a string or a part of it.",
-    args: &[Arg::key("key"), Arg::block("index", &[Arg::integer("start"), Arg::integer("end"), Arg::one_of("index_unit", &[Arg::token("byte", "BYTE"), Arg::token("bit", "BIT")]).optional().since("7.0.0")]).optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::block(
+            "index",
+            &[
+                Arg::integer("start"),
+                Arg::integer("end"),
+                Arg::one_of("index_unit", &[Arg::token("byte", "BYTE"), Arg::token("bit", "BIT")])
+                    .optional()
+                    .since("7.0.0"),
+            ],
+        )
+        .optional(),
+    ],
     handler: Handler::Shard(bitcount),
     ..DEFAULTS
 };
@@ -174,7 +187,27 @@ const BITPOS: CommandSpec = CommandSpec {
     since: "2.8.7",
     complexity: "O(N) where N is the length of the part.",
     summary: "Finds the first bit that is set, or clear, in a string or a part of it.",
-    args: &[Arg::key("key"), Arg::integer("bit"), Arg::block("index", &[Arg::integer("start"), Arg::block("end_index", &[Arg::integer("end"), Arg::one_of("index_unit", &[Arg::token("byte", "BYTE"), Arg::token("bit", "BIT")]).optional().since("7.0.0")]).optional()]).optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::integer("bit"),
+        Arg::block(
+            "index",
+            &[
+                Arg::integer("start"),
+                Arg::block(
+                    "end_index",
+                    &[
+                        Arg::integer("end"),
+                        Arg::one_of("index_unit", &[Arg::token("byte", "BYTE"), Arg::token("bit", "BIT")])
+                            .optional()
+                            .since("7.0.0"),
+                    ],
+                )
+                .optional(),
+            ],
+        )
+        .optional(),
+    ],
     handler: Handler::Shard(bitpos),
     ..DEFAULTS
 };

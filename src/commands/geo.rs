@@ -59,7 +59,16 @@ const GEOADD: CommandSpec = CommandSpec {
     since: "3.2.0",
     complexity: "O(log(N)) for each place, where N is the size of the sorted set.",
     summary: "Adds places to a sorted set.",
-    args: &[Arg::key("key"), Arg::one_of("condition", &[Arg::token("nx", "NX"), Arg::token("xx", "XX")]).optional().since("6.2.0"), Arg::token("change", "CH").optional().since("6.2.0"), Arg::block("longitude_latitude_member", &[Arg::new("longitude", Kind::Double), Arg::new("latitude", Kind::Double), Arg::string("member")]).multiple()],
+    args: &[
+        Arg::key("key"),
+        Arg::one_of("condition", &[Arg::token("nx", "NX"), Arg::token("xx", "XX")]).optional().since("6.2.0"),
+        Arg::token("change", "CH").optional().since("6.2.0"),
+        Arg::block(
+            "longitude_latitude_member",
+            &[Arg::new("longitude", Kind::Double), Arg::new("latitude", Kind::Double), Arg::string("member")],
+        )
+        .multiple(),
+    ],
     handler: Handler::Shard(geoadd),
     ..DEFAULTS
 };
@@ -100,7 +109,16 @@ const GEODIST: CommandSpec = CommandSpec {
     since: "3.2.0",
     complexity: "O(1).",
     summary: "Returns the distance between two places.",
-    args: &[Arg::key("key"), Arg::string("member1"), Arg::string("member2"), Arg::one_of("unit", &[Arg::token("m", "M"), Arg::token("km", "KM"), Arg::token("ft", "FT"), Arg::token("mi", "MI")]).optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::string("member1"),
+        Arg::string("member2"),
+        Arg::one_of(
+            "unit",
+            &[Arg::token("m", "M"), Arg::token("km", "KM"), Arg::token("ft", "FT"), Arg::token("mi", "MI")],
+        )
+        .optional(),
+    ],
     handler: Handler::Shard(geodist),
     ..DEFAULTS
 };

@@ -14,14 +14,8 @@ use crate::types::geohash::{Point, Shape};
 use crate::types::{ScoreRange, SortedSet};
 use std::ops::{Bound, ControlFlow};
 
-pub(super) const COMMANDS: &[&CommandSpec] = &[
-    &GEOSEARCH,
-    &GEOSEARCHSTORE,
-    &GEORADIUS,
-    &GEORADIUS_RO,
-    &GEORADIUSBYMEMBER,
-    &GEORADIUSBYMEMBER_RO,
-];
+pub(super) const COMMANDS: &[&CommandSpec] =
+    &[&GEOSEARCH, &GEOSEARCHSTORE, &GEORADIUS, &GEORADIUS_RO, &GEORADIUSBYMEMBER, &GEORADIUSBYMEMBER_RO];
 
 /// How a command of the family names centre and shape.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -284,7 +278,10 @@ fn search(ctx: &mut Context<'_>, argv: Argv<'_>, form: Form) -> Result<Outcome, 
             let by_distance = query.store_distance;
             let score = |found: &Found| if by_distance { found.distance } else { found.score };
             let members = found.into_iter().map(|found| (score(&found), found.member));
-            Outcome::Store { key: key.into(), members: members.map(|(score, member)| (member, score)).collect() }
+            Outcome::Store {
+                key: key.into(),
+                members: members.map(|(score, member)| (member, score)).collect(),
+            }
         }
     })
 }
@@ -360,7 +357,62 @@ const GEOSEARCH: CommandSpec = CommandSpec {
     since: "6.2.0",
     complexity: "O(N+log(M)) where N is the number of places in the cells around the shape and M the size of the sorted set.",
     summary: "Returns the places within a circle or a box.",
-    args: &[Arg::key("key"), Arg::one_of("from", &[Arg::string("member").after("FROMMEMBER"), Arg::block("longitude_latitude", &[Arg::new("longitude", Kind::Double), Arg::new("latitude", Kind::Double)]).after("FROMLONLAT")]), Arg::one_of("by", &[Arg::block("circle", &[Arg::new("radius", Kind::Double).after("BYRADIUS"), Arg::one_of("unit", &[Arg::token("m", "M"), Arg::token("km", "KM"), Arg::token("ft", "FT"), Arg::token("mi", "MI")])]), Arg::block("box", &[Arg::new("width", Kind::Double).after("BYBOX"), Arg::new("height", Kind::Double), Arg::one_of("unit", &[Arg::token("m", "M"), Arg::token("km", "KM"), Arg::token("ft", "FT"), Arg::token("mi", "MI")])])]), Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional(), Arg::block("count", &[Arg::integer("count").after("COUNT"), Arg::token("any", "ANY").optional()]).optional(), Arg::token("withcoord", "WITHCOORD").optional(), Arg::token("withdist", "WITHDIST").optional(), Arg::token("withhash", "WITHHASH").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::one_of(
+            "from",
+            &[
+                Arg::string("member").after("FROMMEMBER"),
+                Arg::block(
+                    "longitude_latitude",
+                    &[Arg::new("longitude", Kind::Double), Arg::new("latitude", Kind::Double)],
+                )
+                .after("FROMLONLAT"),
+            ],
+        ),
+        Arg::one_of(
+            "by",
+            &[
+                Arg::block(
+                    "circle",
+                    &[
+                        Arg::new("radius", Kind::Double).after("BYRADIUS"),
+                        Arg::one_of(
+                            "unit",
+                            &[
+                                Arg::token("m", "M"),
+                                Arg::token("km", "KM"),
+                                Arg::token("ft", "FT"),
+                                Arg::token("mi", "MI"),
+                            ],
+                        ),
+                    ],
+                ),
+                Arg::block(
+                    "box",
+                    &[
+                        Arg::new("width", Kind::Double).after("BYBOX"),
+                        Arg::new("height", Kind::Double),
+                        Arg::one_of(
+                            "unit",
+                            &[
+                                Arg::token("m", "M"),
+                                Arg::token("km", "KM"),
+                                Arg::token("ft", "FT"),
+                                Arg::token("mi", "MI"),
+                            ],
+                        ),
+                    ],
+                ),
+            ],
+        ),
+        Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional(),
+        Arg::block("count", &[Arg::integer("count").after("COUNT"), Arg::token("any", "ANY").optional()])
+            .optional(),
+        Arg::token("withcoord", "WITHCOORD").optional(),
+        Arg::token("withdist", "WITHDIST").optional(),
+        Arg::token("withhash", "WITHHASH").optional(),
+    ],
     handler: Handler::Shard(geosearch),
     ..DEFAULTS
 };
@@ -379,7 +431,61 @@ const GEOSEARCHSTORE: CommandSpec = CommandSpec {
     since: "6.2.0",
     complexity: "O(N+log(M)) where N is the number of places in the cells around the shape and M the size of the sorted set.",
     summary: "Stores the places within a circle or a box.",
-    args: &[Arg::key("destination"), Arg::new("source", Kind::Key(1)), Arg::one_of("from", &[Arg::string("member").after("FROMMEMBER"), Arg::block("longitude_latitude", &[Arg::new("longitude", Kind::Double), Arg::new("latitude", Kind::Double)]).after("FROMLONLAT")]), Arg::one_of("by", &[Arg::block("circle", &[Arg::new("radius", Kind::Double).after("BYRADIUS"), Arg::one_of("unit", &[Arg::token("m", "M"), Arg::token("km", "KM"), Arg::token("ft", "FT"), Arg::token("mi", "MI")])]), Arg::block("box", &[Arg::new("width", Kind::Double).after("BYBOX"), Arg::new("height", Kind::Double), Arg::one_of("unit", &[Arg::token("m", "M"), Arg::token("km", "KM"), Arg::token("ft", "FT"), Arg::token("mi", "MI")])])]), Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional(), Arg::block("count", &[Arg::integer("count").after("COUNT"), Arg::token("any", "ANY").optional()]).optional(), Arg::token("storedist", "STOREDIST").optional()],
+    args: &[
+        Arg::key("destination"),
+        Arg::new("source", Kind::Key(1)),
+        Arg::one_of(
+            "from",
+            &[
+                Arg::string("member").after("FROMMEMBER"),
+                Arg::block(
+                    "longitude_latitude",
+                    &[Arg::new("longitude", Kind::Double), Arg::new("latitude", Kind::Double)],
+                )
+                .after("FROMLONLAT"),
+            ],
+        ),
+        Arg::one_of(
+            "by",
+            &[
+                Arg::block(
+                    "circle",
+                    &[
+                        Arg::new("radius", Kind::Double).after("BYRADIUS"),
+                        Arg::one_of(
+                            "unit",
+                            &[
+                                Arg::token("m", "M"),
+                                Arg::token("km", "KM"),
+                                Arg::token("ft", "FT"),
+                                Arg::token("mi", "MI"),
+                            ],
+                        ),
+                    ],
+                ),
+                Arg::block(
+                    "box",
+                    &[
+                        Arg::new("width", Kind::Double).after("BYBOX"),
+                        Arg::new("height", Kind::Double),
+                        Arg::one_of(
+                            "unit",
+                            &[
+                                Arg::token("m", "M"),
+                                Arg::token("km", "KM"),
+                                Arg::token("ft", "FT"),
+                                Arg::token("mi", "MI"),
+                            ],
+                        ),
+                    ],
+                ),
+            ],
+        ),
+        Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional(),
+        Arg::block("count", &[Arg::integer("count").after("COUNT"), Arg::token("any", "ANY").optional()])
+            .optional(),
+        Arg::token("storedist", "STOREDIST").optional(),
+    ],
     handler: Handler::Transaction { run: geosearchstore, plan: plan_geosearchstore },
     ..DEFAULTS
 };
@@ -398,11 +504,45 @@ const GEORADIUS: CommandSpec = CommandSpec {
     arity: Arity::AtLeast(6),
     flags: Flags::of(&[Flag::Write, Flag::DenyOom]),
     group: Group::Geo,
-    keys: &[KeySpec::at(1, Access::Read, &["access"]), KeySpec { begin: Begin::Keyword("STORE", 6), find: Find::Range { last: 0, step: 1 }, access: Access::Overwrite, effects: &["update"] }, KeySpec { begin: Begin::Keyword("STOREDIST", 6), find: Find::Range { last: 0, step: 1 }, access: Access::Overwrite, effects: &["update"] }],
+    keys: &[
+        KeySpec::at(1, Access::Read, &["access"]),
+        KeySpec {
+            begin: Begin::Keyword("STORE", 6),
+            find: Find::Range { last: 0, step: 1 },
+            access: Access::Overwrite,
+            effects: &["update"],
+        },
+        KeySpec {
+            begin: Begin::Keyword("STOREDIST", 6),
+            find: Find::Range { last: 0, step: 1 },
+            access: Access::Overwrite,
+            effects: &["update"],
+        },
+    ],
     since: "3.2.0",
     complexity: "O(N+log(M)) where N is the number of places in the cells around the circle and M the size of the sorted set.",
     summary: "Returns or stores the places within a circle.",
-    args: &[Arg::key("key"), Arg::new("longitude", Kind::Double), Arg::new("latitude", Kind::Double), Arg::new("radius", Kind::Double), Arg::one_of("unit", &[Arg::token("m", "M"), Arg::token("km", "KM"), Arg::token("ft", "FT"), Arg::token("mi", "MI")]), Arg::token("withcoord", "WITHCOORD").optional(), Arg::token("withdist", "WITHDIST").optional(), Arg::token("withhash", "WITHHASH").optional(), Arg::block("count", &[Arg::integer("count").after("COUNT"), Arg::token("any", "ANY").optional().since("6.2.0")]).optional(), Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional(), Arg::new("key", Kind::Key(1)).after("STORE").optional(), Arg::new("key", Kind::Key(2)).after("STOREDIST").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::new("longitude", Kind::Double),
+        Arg::new("latitude", Kind::Double),
+        Arg::new("radius", Kind::Double),
+        Arg::one_of(
+            "unit",
+            &[Arg::token("m", "M"), Arg::token("km", "KM"), Arg::token("ft", "FT"), Arg::token("mi", "MI")],
+        ),
+        Arg::token("withcoord", "WITHCOORD").optional(),
+        Arg::token("withdist", "WITHDIST").optional(),
+        Arg::token("withhash", "WITHHASH").optional(),
+        Arg::block(
+            "count",
+            &[Arg::integer("count").after("COUNT"), Arg::token("any", "ANY").optional().since("6.2.0")],
+        )
+        .optional(),
+        Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional(),
+        Arg::new("key", Kind::Key(1)).after("STORE").optional(),
+        Arg::new("key", Kind::Key(2)).after("STOREDIST").optional(),
+    ],
     handler: Handler::Transaction { run: georadius, plan: plan_georadius },
     ..DEFAULTS
 };
@@ -425,7 +565,25 @@ const GEORADIUS_RO: CommandSpec = CommandSpec {
     since: "3.2.10",
     complexity: "O(N+log(M)) where N is the number of places in the cells around the circle and M the size of the sorted set.",
     summary: "Returns the places within a circle.",
-    args: &[Arg::key("key"), Arg::new("longitude", Kind::Double), Arg::new("latitude", Kind::Double), Arg::new("radius", Kind::Double), Arg::one_of("unit", &[Arg::token("m", "M"), Arg::token("km", "KM"), Arg::token("ft", "FT"), Arg::token("mi", "MI")]), Arg::token("withcoord", "WITHCOORD").optional(), Arg::token("withdist", "WITHDIST").optional(), Arg::token("withhash", "WITHHASH").optional(), Arg::block("count", &[Arg::integer("count").after("COUNT"), Arg::token("any", "ANY").optional().since("6.2.0")]).optional(), Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::new("longitude", Kind::Double),
+        Arg::new("latitude", Kind::Double),
+        Arg::new("radius", Kind::Double),
+        Arg::one_of(
+            "unit",
+            &[Arg::token("m", "M"), Arg::token("km", "KM"), Arg::token("ft", "FT"), Arg::token("mi", "MI")],
+        ),
+        Arg::token("withcoord", "WITHCOORD").optional(),
+        Arg::token("withdist", "WITHDIST").optional(),
+        Arg::token("withhash", "WITHHASH").optional(),
+        Arg::block(
+            "count",
+            &[Arg::integer("count").after("COUNT"), Arg::token("any", "ANY").optional().since("6.2.0")],
+        )
+        .optional(),
+        Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional(),
+    ],
     handler: Handler::Shard(georadius_ro),
     ..DEFAULTS
 };
@@ -440,11 +598,41 @@ const GEORADIUSBYMEMBER: CommandSpec = CommandSpec {
     arity: Arity::AtLeast(5),
     flags: Flags::of(&[Flag::Write, Flag::DenyOom]),
     group: Group::Geo,
-    keys: &[KeySpec::at(1, Access::Read, &["access"]), KeySpec { begin: Begin::Keyword("STORE", 5), find: Find::Range { last: 0, step: 1 }, access: Access::Overwrite, effects: &["update"] }, KeySpec { begin: Begin::Keyword("STOREDIST", 5), find: Find::Range { last: 0, step: 1 }, access: Access::Overwrite, effects: &["update"] }],
+    keys: &[
+        KeySpec::at(1, Access::Read, &["access"]),
+        KeySpec {
+            begin: Begin::Keyword("STORE", 5),
+            find: Find::Range { last: 0, step: 1 },
+            access: Access::Overwrite,
+            effects: &["update"],
+        },
+        KeySpec {
+            begin: Begin::Keyword("STOREDIST", 5),
+            find: Find::Range { last: 0, step: 1 },
+            access: Access::Overwrite,
+            effects: &["update"],
+        },
+    ],
     since: "3.2.0",
     complexity: "O(N+log(M)) where N is the number of places in the cells around the circle and M the size of the sorted set.",
     summary: "Returns or stores the places within a circle around another one.",
-    args: &[Arg::key("key"), Arg::string("member"), Arg::new("radius", Kind::Double), Arg::one_of("unit", &[Arg::token("m", "M"), Arg::token("km", "KM"), Arg::token("ft", "FT"), Arg::token("mi", "MI")]), Arg::token("withcoord", "WITHCOORD").optional(), Arg::token("withdist", "WITHDIST").optional(), Arg::token("withhash", "WITHHASH").optional(), Arg::block("count", &[Arg::integer("count").after("COUNT"), Arg::token("any", "ANY").optional()]).optional(), Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional(), Arg::new("key", Kind::Key(1)).after("STORE").optional(), Arg::new("key", Kind::Key(2)).after("STOREDIST").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::string("member"),
+        Arg::new("radius", Kind::Double),
+        Arg::one_of(
+            "unit",
+            &[Arg::token("m", "M"), Arg::token("km", "KM"), Arg::token("ft", "FT"), Arg::token("mi", "MI")],
+        ),
+        Arg::token("withcoord", "WITHCOORD").optional(),
+        Arg::token("withdist", "WITHDIST").optional(),
+        Arg::token("withhash", "WITHHASH").optional(),
+        Arg::block("count", &[Arg::integer("count").after("COUNT"), Arg::token("any", "ANY").optional()])
+            .optional(),
+        Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional(),
+        Arg::new("key", Kind::Key(1)).after("STORE").optional(),
+        Arg::new("key", Kind::Key(2)).after("STOREDIST").optional(),
+    ],
     handler: Handler::Transaction { run: georadiusbymember, plan: plan_georadiusbymember },
     ..DEFAULTS
 };
@@ -467,7 +655,21 @@ const GEORADIUSBYMEMBER_RO: CommandSpec = CommandSpec {
     since: "3.2.10",
     complexity: "O(N+log(M)) where N is the number of places in the cells around the circle and M the size of the sorted set.",
     summary: "Returns the places within a circle around another one.",
-    args: &[Arg::key("key"), Arg::string("member"), Arg::new("radius", Kind::Double), Arg::one_of("unit", &[Arg::token("m", "M"), Arg::token("km", "KM"), Arg::token("ft", "FT"), Arg::token("mi", "MI")]), Arg::token("withcoord", "WITHCOORD").optional(), Arg::token("withdist", "WITHDIST").optional(), Arg::token("withhash", "WITHHASH").optional(), Arg::block("count", &[Arg::integer("count").after("COUNT"), Arg::token("any", "ANY").optional()]).optional(), Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::string("member"),
+        Arg::new("radius", Kind::Double),
+        Arg::one_of(
+            "unit",
+            &[Arg::token("m", "M"), Arg::token("km", "KM"), Arg::token("ft", "FT"), Arg::token("mi", "MI")],
+        ),
+        Arg::token("withcoord", "WITHCOORD").optional(),
+        Arg::token("withdist", "WITHDIST").optional(),
+        Arg::token("withhash", "WITHHASH").optional(),
+        Arg::block("count", &[Arg::integer("count").after("COUNT"), Arg::token("any", "ANY").optional()])
+            .optional(),
+        Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional(),
+    ],
     handler: Handler::Shard(georadiusbymember_ro),
     ..DEFAULTS
 };

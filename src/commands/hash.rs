@@ -13,8 +13,22 @@ use crate::types::HashRef;
 use crate::types::encoding::{Entry, PackedSet};
 
 pub(super) const COMMANDS: &[&CommandSpec] = &[
-    &HSET, &HMSET, &HSETNX, &HGET, &HMGET, &HGETALL, &HDEL, &HLEN, &HEXISTS, &HKEYS, &HVALS, &HSTRLEN, &HINCRBY,
-    &HINCRBYFLOAT, &HRANDFIELD, &HSCAN,
+    &HSET,
+    &HMSET,
+    &HSETNX,
+    &HGET,
+    &HMGET,
+    &HGETALL,
+    &HDEL,
+    &HLEN,
+    &HEXISTS,
+    &HKEYS,
+    &HVALS,
+    &HSTRLEN,
+    &HINCRBY,
+    &HINCRBYFLOAT,
+    &HRANDFIELD,
+    &HSCAN,
 ];
 
 /// One reply with this many random elements is more than any client asks for in earnest.
@@ -37,7 +51,10 @@ const HSET: CommandSpec = CommandSpec {
     since: "2.0.0",
     complexity: "O(N) where N is the number of fields given.",
     summary: "Sets fields of a hash, creating it if it is missing.",
-    args: &[Arg::key("key"), Arg::block("field_value", &[Arg::string("field"), Arg::string("value")]).multiple()],
+    args: &[
+        Arg::key("key"),
+        Arg::block("field_value", &[Arg::string("field"), Arg::string("value")]).multiple(),
+    ],
     handler: Handler::Shard(hset),
     ..DEFAULTS
 };
@@ -58,7 +75,10 @@ const HMSET: CommandSpec = CommandSpec {
     since: "2.0.0",
     complexity: "O(N) where N is the number of fields given.",
     summary: "Sets several fields of a hash.",
-    args: &[Arg::key("key"), Arg::block("field_value", &[Arg::string("field"), Arg::string("value")]).multiple()],
+    args: &[
+        Arg::key("key"),
+        Arg::block("field_value", &[Arg::string("field"), Arg::string("value")]).multiple(),
+    ],
     handler: Handler::Shard(hmset),
     ..DEFAULTS
 };
@@ -433,7 +453,11 @@ const HRANDFIELD: CommandSpec = CommandSpec {
     since: "6.2.0",
     complexity: "O(N) where N is the number of fields returned.",
     summary: "Returns fields of a hash chosen at random.",
-    args: &[Arg::key("key"), Arg::block("options", &[Arg::integer("count"), Arg::token("withvalues", "WITHVALUES").optional()]).optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::block("options", &[Arg::integer("count"), Arg::token("withvalues", "WITHVALUES").optional()])
+            .optional(),
+    ],
     tips: &["nondeterministic_output"],
     handler: Handler::Shard(hrandfield),
     ..DEFAULTS
@@ -528,7 +552,13 @@ const HSCAN: CommandSpec = CommandSpec {
     since: "2.8.0",
     complexity: "O(1) for each call, O(N) for all fields.",
     summary: "Walks through the fields of a hash, some with each call.",
-    args: &[Arg::key("key"), Arg::integer("cursor"), Arg::new("pattern", Kind::Pattern).after("MATCH").optional(), Arg::integer("count").after("COUNT").optional(), Arg::token("novalues", "NOVALUES").optional().since("7.4.0")],
+    args: &[
+        Arg::key("key"),
+        Arg::integer("cursor"),
+        Arg::new("pattern", Kind::Pattern).after("MATCH").optional(),
+        Arg::integer("count").after("COUNT").optional(),
+        Arg::token("novalues", "NOVALUES").optional().since("7.4.0"),
+    ],
     tips: &["nondeterministic_output"],
     handler: Handler::Shard(hscan),
     ..DEFAULTS

@@ -163,7 +163,10 @@ const PFMERGE: CommandSpec = CommandSpec {
     arity: Arity::AtLeast(2),
     flags: Flags::of(&[Flag::Write, Flag::DenyOom]),
     group: Group::HyperLogLog,
-    keys: &[KeySpec::at(1, Access::Update, &["access", "insert"]), KeySpec::from(2, 1, Access::Read, &["access"])],
+    keys: &[
+        KeySpec::at(1, Access::Update, &["access", "insert"]),
+        KeySpec::from(2, 1, Access::Read, &["access"]),
+    ],
     since: "2.8.9",
     complexity: "O(N) where N is the number of HyperLogLogs.",
     summary: "Joins HyperLogLogs into one.",

@@ -42,12 +42,12 @@ mod geo;
 mod geo_search;
 mod hyperloglog;
 mod read_then_write;
+#[cfg(test)]
+mod testing;
 mod zset;
 mod zset_algebra;
 mod zset_pop;
 mod zset_range;
-#[cfg(test)]
-mod testing;
 
 use crate::command_table::{CommandSpec, CommandTable};
 

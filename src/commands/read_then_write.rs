@@ -16,7 +16,10 @@ pub(super) type Answer = Box<dyn FnOnce(&mut Reply<'_>) -> CommandResult + Send>
 pub(super) enum Next {
     Answer(Answer),
     /// The owner of this key finishes.
-    At { key: Box<[u8]>, run: Box<dyn FnOnce(&mut Context<'_>) -> Answer + Send> },
+    At {
+        key: Box<[u8]>,
+        run: Box<dyn FnOnce(&mut Context<'_>) -> Answer + Send>,
+    },
 }
 
 type Read<R> = dyn Fn(&mut Context<'_>, &[u8]) -> R + Send + Sync;

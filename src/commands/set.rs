@@ -233,7 +233,8 @@ fn pop_many(
     reply.set(count);
     ctx.update_set(key, false, |set, _| {
         for _ in 0..count {
-            let member = set.as_ref().random(|| random.next_u64()).expect("more members than wanted").to_vec();
+            let member =
+                set.as_ref().random(|| random.next_u64()).expect("more members than wanted").to_vec();
             set.remove(&member);
             reply.bulk(&member);
         }
@@ -315,7 +316,12 @@ const SSCAN: CommandSpec = CommandSpec {
     since: "2.8.0",
     complexity: "O(1) for each call, O(N) for all members.",
     summary: "Walks through the members of a set, some with each call.",
-    args: &[Arg::key("key"), Arg::integer("cursor"), Arg::new("pattern", Kind::Pattern).after("MATCH").optional(), Arg::integer("count").after("COUNT").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::integer("cursor"),
+        Arg::new("pattern", Kind::Pattern).after("MATCH").optional(),
+        Arg::integer("count").after("COUNT").optional(),
+    ],
     tips: &["nondeterministic_output"],
     handler: Handler::Shard(sscan),
     ..DEFAULTS

@@ -6,8 +6,8 @@
 use super::hash::write_entry;
 use crate::base::number::parse_i64;
 use crate::command_table::{
-    Access, Arg, Args, Arity, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler, HopWork, KeySpec,
-    Kind, Plan, Step,
+    Access, Arg, Args, Arity, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler, HopWork,
+    KeySpec, Kind, Plan, Step,
 };
 use crate::keyspace::{Keyspace, Ttl, ValueRef};
 use crate::resp::{Argv, Reply};
@@ -44,7 +44,11 @@ const SINTERCARD: CommandSpec = CommandSpec {
     since: "7.0.0",
     complexity: "O(N*M) at worst, where N is the size of the smallest set and M the number of sets.",
     summary: "Returns how many members several sets have in common.",
-    args: &[Arg::integer("numkeys"), Arg::key("key").multiple(), Arg::integer("limit").after("LIMIT").optional()],
+    args: &[
+        Arg::integer("numkeys"),
+        Arg::key("key").multiple(),
+        Arg::integer("limit").after("LIMIT").optional(),
+    ],
     handler: Handler::Transaction { run: combine, plan: plan_combine },
     ..DEFAULTS
 };
@@ -126,7 +130,6 @@ const SDIFFSTORE: CommandSpec = CommandSpec {
     ..DEFAULTS
 };
 
-
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Operation {
     Intersection,
@@ -169,7 +172,8 @@ impl<'a> Request<'a> {
     }
 
     fn parse_count(argv: Argv<'a>) -> Result<Self, CommandError> {
-        let number = argv.get(1).and_then(parse_i64).filter(|number| (1..=i64::from(i32::MAX)).contains(number));
+        let number =
+            argv.get(1).and_then(parse_i64).filter(|number| (1..=i64::from(i32::MAX)).contains(number));
         let number = number.ok_or(CommandError::Text("ERR numkeys should be greater than 0"))? as usize;
         if number > argv.len() - 2 {
             return Err(CommandError::Text("ERR Number of keys can't be greater than number of args"));
@@ -224,7 +228,9 @@ impl Operation {
             return set::union(&present(), limits);
         }
         let mut result = Set::default();
-        self.run(sets, limits, |member| result.add(member.as_bytes(&mut itoa::Buffer::new()), limits) || true);
+        self.run(sets, limits, |member| {
+            result.add(member.as_bytes(&mut itoa::Buffer::new()), limits) || true
+        });
         result
     }
 
@@ -358,7 +364,9 @@ impl Plan for Combine {
                         let (key, operation) = (key.clone(), self.operation);
                         self.stage = Stage::Stored;
                         let owner = key.clone();
-                        return Step::Hop(vec![HopWork::new(&owner, move |ctx| store(ctx, operation, &key, set))]);
+                        return Step::Hop(vec![HopWork::new(&owner, move |ctx| {
+                            store(ctx, operation, &key, set)
+                        })]);
                     }
                 }
                 Step::Done(Ok(()))
@@ -386,7 +394,10 @@ const SMOVE: CommandSpec = CommandSpec {
     arity: Arity::Exactly(4),
     flags: Flags::of(&[Flag::Write, Flag::Fast]),
     group: Group::Set,
-    keys: &[KeySpec::at(1, Access::Update, &["access", "delete"]), KeySpec::at(2, Access::Update, &["insert"])],
+    keys: &[
+        KeySpec::at(1, Access::Update, &["access", "delete"]),
+        KeySpec::at(2, Access::Update, &["insert"]),
+    ],
     since: "1.0.0",
     complexity: "O(1).",
     summary: "Moves a member from one set to another.",

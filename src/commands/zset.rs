@@ -3,7 +3,9 @@
 use super::keys_scan::parse_cursor;
 use crate::base::double;
 use crate::base::glob::{self, Case};
-use crate::command_table::{Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, Kind, KeySpec, Access};
+use crate::command_table::{
+    Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Kind,
+};
 use crate::keyspace::Ttl;
 use crate::resp::Reply;
 use crate::shard::{CommandError, CommandResult, Context, Event};
@@ -11,18 +13,8 @@ use crate::types::{Encoding, SortedSet, Update, Value};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-pub(super) const COMMANDS: &[&CommandSpec] = &[
-    &ZADD,
-    &ZINCRBY,
-    &ZREM,
-    &ZCARD,
-    &ZSCORE,
-    &ZMSCORE,
-    &ZRANK,
-    &ZREVRANK,
-    &ZRANDMEMBER,
-    &ZSCAN,
-];
+pub(super) const COMMANDS: &[&CommandSpec] =
+    &[&ZADD, &ZINCRBY, &ZREM, &ZCARD, &ZSCORE, &ZMSCORE, &ZRANK, &ZREVRANK, &ZRANDMEMBER, &ZSCAN];
 
 /// The sorted set of a key, for a command that reads.
 pub(super) fn read_zset<'c>(
@@ -51,7 +43,12 @@ pub(super) fn changed_zset(ctx: &mut Context<'_>, key: &[u8], event: Event, empt
 }
 
 /// Stores a sorted set as the whole value of a key; an empty one deletes the key. Returns its length.
-pub(super) fn store_zset(ctx: &mut Context<'_>, key: &[u8], members: Vec<(Vec<u8>, f64)>, event: Event) -> usize {
+pub(super) fn store_zset(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    members: Vec<(Vec<u8>, f64)>,
+    event: Event,
+) -> usize {
     let len = members.len();
     if len == 0 {
         let lazily = ctx.shard.options.lazy_server_del;
@@ -105,7 +102,16 @@ const ZADD: CommandSpec = CommandSpec {
     since: "1.2.0",
     complexity: "O(log(N)) for each member, where N is the size of the sorted set.",
     summary: "Adds members to a sorted set, or changes their scores.",
-    args: &[Arg::key("key"), Arg::one_of("condition", &[Arg::token("nx", "NX"), Arg::token("xx", "XX")]).optional().since("3.0.2"), Arg::one_of("comparison", &[Arg::token("gt", "GT"), Arg::token("lt", "LT")]).optional().since("6.2.0"), Arg::token("change", "CH").optional().since("3.0.2"), Arg::token("increment", "INCR").optional().since("3.0.2"), Arg::block("score_member", &[Arg::new("score", Kind::Double), Arg::string("member")]).multiple()],
+    args: &[
+        Arg::key("key"),
+        Arg::one_of("condition", &[Arg::token("nx", "NX"), Arg::token("xx", "XX")]).optional().since("3.0.2"),
+        Arg::one_of("comparison", &[Arg::token("gt", "GT"), Arg::token("lt", "LT")])
+            .optional()
+            .since("6.2.0"),
+        Arg::token("change", "CH").optional().since("3.0.2"),
+        Arg::token("increment", "INCR").optional().since("3.0.2"),
+        Arg::block("score_member", &[Arg::new("score", Kind::Double), Arg::string("member")]).multiple(),
+    ],
     handler: Handler::Shard(zadd),
     ..DEFAULTS
 };
@@ -198,6 +204,7 @@ fn add(
         scores.next();
     }
 
+    args.next();
     let mut next = Some(first);
     let pairs = std::iter::from_fn(move || {
         let given = next?;
@@ -383,7 +390,11 @@ const ZRANK: CommandSpec = CommandSpec {
     since: "2.0.0",
     complexity: "O(log(N)).",
     summary: "Returns how many members stand before a member.",
-    args: &[Arg::key("key"), Arg::string("member"), Arg::token("withscore", "WITHSCORE").optional().since("7.2.0")],
+    args: &[
+        Arg::key("key"),
+        Arg::string("member"),
+        Arg::token("withscore", "WITHSCORE").optional().since("7.2.0"),
+    ],
     handler: Handler::Shard(zrank),
     ..DEFAULTS
 };
@@ -402,7 +413,11 @@ const ZREVRANK: CommandSpec = CommandSpec {
     since: "2.0.0",
     complexity: "O(log(N)).",
     summary: "Returns how many members stand after a member.",
-    args: &[Arg::key("key"), Arg::string("member"), Arg::token("withscore", "WITHSCORE").optional().since("7.2.0")],
+    args: &[
+        Arg::key("key"),
+        Arg::string("member"),
+        Arg::token("withscore", "WITHSCORE").optional().since("7.2.0"),
+    ],
     handler: Handler::Shard(zrevrank),
     ..DEFAULTS
 };
@@ -456,7 +471,11 @@ const ZRANDMEMBER: CommandSpec = CommandSpec {
     since: "6.2.0",
     complexity: "O(M*log(N)) where M is the number of members returned.",
     summary: "Returns members chosen at random.",
-    args: &[Arg::key("key"), Arg::block("options", &[Arg::integer("count"), Arg::token("withscores", "WITHSCORES").optional()]).optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::block("options", &[Arg::integer("count"), Arg::token("withscores", "WITHSCORES").optional()])
+            .optional(),
+    ],
     tips: &["nondeterministic_output"],
     handler: Handler::Shard(zrandmember),
     ..DEFAULTS
@@ -467,7 +486,7 @@ fn zrandmember(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>)
     let Some(text) = args.next() else { return one_at_random(ctx, key, reply) };
     let count = crate::base::number::parse_i64(text).ok_or(CommandError::NotAnInteger)?;
     if count == i64::MIN {
-        let text = format!("ERR value is out of range, must be between -{0} and {0}", i64::MAX);
+        let text = format!("ERR value is out of range, value must between -{0} and {0}", i64::MAX);
         return Err(CommandError::built(text));
     }
     let with_scores = args.remaining() == 1 && args.option("WITHSCORES");
@@ -485,7 +504,11 @@ fn zrandmember(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>)
     let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
     if count > 0 && wanted >= len {
         let mut members = MembersReply::begin(reply, len, with_scores);
-        set.each(|member, score| members.member(member, score));
+        // From the end, as in Redis.
+        set.visit(0..len, true, |member, score| {
+            members.member(member, score);
+            ControlFlow::Continue(())
+        });
         return Ok(());
     }
     let mut members = MembersReply::begin(reply, wanted, with_scores);
@@ -539,7 +562,12 @@ const ZSCAN: CommandSpec = CommandSpec {
     since: "2.8.0",
     complexity: "O(1) for each call, O(N) for all members.",
     summary: "Walks through the members of a sorted set, some with each call.",
-    args: &[Arg::key("key"), Arg::integer("cursor"), Arg::new("pattern", Kind::Pattern).after("MATCH").optional(), Arg::integer("count").after("COUNT").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::integer("cursor"),
+        Arg::new("pattern", Kind::Pattern).after("MATCH").optional(),
+        Arg::integer("count").after("COUNT").optional(),
+    ],
     tips: &["nondeterministic_output"],
     handler: Handler::Shard(zscan),
     ..DEFAULTS

@@ -46,8 +46,21 @@ impl Aggregate {
     fn join(self, one: f64, other: f64) -> f64 {
         match self {
             Self::Sum => not_nan(one + other),
-            Self::Min => one.min(other),
-            Self::Max => one.max(other),
+            // Of the two zeros the first one stays.
+            Self::Min => {
+                if other < one {
+                    other
+                } else {
+                    one
+                }
+            }
+            Self::Max => {
+                if other > one {
+                    other
+                } else {
+                    one
+                }
+            }
         }
     }
 }
@@ -174,7 +187,11 @@ fn compute(form: Form, sources: &[Source<'_>], options: &Options) -> Members {
         operation => {
             // The order of additions shows in the last digits; this is Redis's, smallest first.
             weighted.sort_by_key(|(source, _)| source.len());
-            if operation == Operation::Union { union(&weighted, options) } else { intersection(&weighted, options) }
+            if operation == Operation::Union {
+                union(&weighted, options)
+            } else {
+                intersection(&weighted, options)
+            }
         }
     }
 }
@@ -241,7 +258,11 @@ enum Outcome {
     Count(usize),
 }
 
-fn outcome(form: Form, values: &[Option<ValueRef<'_>>], options: Args<'_>) -> Result<(Outcome, bool), CommandError> {
+fn outcome(
+    form: Form,
+    values: &[Option<ValueRef<'_>>],
+    options: Args<'_>,
+) -> Result<(Outcome, bool), CommandError> {
     let sources: Vec<Source<'_>> = values.iter().map(|value| Source::of(*value)).collect::<Result<_, _>>()?;
     let options = Options::parse(options, form, sources.len())?;
     if form.only_counts {
@@ -360,7 +381,18 @@ const ZUNION: CommandSpec = CommandSpec {
     since: "6.2.0",
     complexity: "O(N)+O(M*log(M)) where N is the number of members of all sorted sets and M the number of members returned.",
     summary: "Returns all members of several sorted sets, with joined scores.",
-    args: &[Arg::integer("numkeys"), Arg::key("key").multiple(), Arg::integer("weight").after("WEIGHTS").optional().multiple(), Arg::one_of("aggregate", &[Arg::token("sum", "SUM"), Arg::token("min", "MIN"), Arg::token("max", "MAX")]).after("AGGREGATE").optional(), Arg::token("withscores", "WITHSCORES").optional()],
+    args: &[
+        Arg::integer("numkeys"),
+        Arg::key("key").multiple(),
+        Arg::integer("weight").after("WEIGHTS").optional().multiple(),
+        Arg::one_of(
+            "aggregate",
+            &[Arg::token("sum", "SUM"), Arg::token("min", "MIN"), Arg::token("max", "MAX")],
+        )
+        .after("AGGREGATE")
+        .optional(),
+        Arg::token("withscores", "WITHSCORES").optional(),
+    ],
     handler: Handler::Transaction { run: zunion, plan: plan_zunion },
     ..DEFAULTS
 };
@@ -375,7 +407,18 @@ const ZINTER: CommandSpec = CommandSpec {
     since: "6.2.0",
     complexity: "O(N*K)+O(M*log(M)) where N is the size of the smallest of K sorted sets and M the number of members returned.",
     summary: "Returns the members that several sorted sets share, with joined scores.",
-    args: &[Arg::integer("numkeys"), Arg::key("key").multiple(), Arg::integer("weight").after("WEIGHTS").optional().multiple(), Arg::one_of("aggregate", &[Arg::token("sum", "SUM"), Arg::token("min", "MIN"), Arg::token("max", "MAX")]).after("AGGREGATE").optional(), Arg::token("withscores", "WITHSCORES").optional()],
+    args: &[
+        Arg::integer("numkeys"),
+        Arg::key("key").multiple(),
+        Arg::integer("weight").after("WEIGHTS").optional().multiple(),
+        Arg::one_of(
+            "aggregate",
+            &[Arg::token("sum", "SUM"), Arg::token("min", "MIN"), Arg::token("max", "MAX")],
+        )
+        .after("AGGREGATE")
+        .optional(),
+        Arg::token("withscores", "WITHSCORES").optional(),
+    ],
     handler: Handler::Transaction { run: zinter, plan: plan_zinter },
     ..DEFAULTS
 };
@@ -390,7 +433,11 @@ const ZDIFF: CommandSpec = CommandSpec {
     since: "6.2.0",
     complexity: "O(N*K)+O(M*log(M)) where N is the size of the first of K sorted sets and M the number of members returned.",
     summary: "Returns the members of the first sorted set that are in no other one.",
-    args: &[Arg::integer("numkeys"), Arg::key("key").multiple(), Arg::token("withscores", "WITHSCORES").optional()],
+    args: &[
+        Arg::integer("numkeys"),
+        Arg::key("key").multiple(),
+        Arg::token("withscores", "WITHSCORES").optional(),
+    ],
     handler: Handler::Transaction { run: zdiff, plan: plan_zdiff },
     ..DEFAULTS
 };
@@ -405,7 +452,11 @@ const ZINTERCARD: CommandSpec = CommandSpec {
     since: "7.0.0",
     complexity: "O(N*K) where N is the size of the smallest of K sorted sets.",
     summary: "Counts the members that several sorted sets share.",
-    args: &[Arg::integer("numkeys"), Arg::key("key").multiple(), Arg::integer("limit").after("LIMIT").optional()],
+    args: &[
+        Arg::integer("numkeys"),
+        Arg::key("key").multiple(),
+        Arg::integer("limit").after("LIMIT").optional(),
+    ],
     handler: Handler::Transaction { run: zintercard, plan: plan_zintercard },
     ..DEFAULTS
 };
@@ -420,7 +471,18 @@ const ZUNIONSTORE: CommandSpec = CommandSpec {
     since: "2.0.0",
     complexity: "O(N)+O(M*log(M)) where N is the number of members of all sorted sets and M the number of members stored.",
     summary: "Stores all members of several sorted sets, with joined scores.",
-    args: &[Arg::key("destination"), Arg::integer("numkeys"), Arg::new("key", Kind::Key(1)).multiple(), Arg::integer("weight").after("WEIGHTS").optional().multiple(), Arg::one_of("aggregate", &[Arg::token("sum", "SUM"), Arg::token("min", "MIN"), Arg::token("max", "MAX")]).after("AGGREGATE").optional()],
+    args: &[
+        Arg::key("destination"),
+        Arg::integer("numkeys"),
+        Arg::new("key", Kind::Key(1)).multiple(),
+        Arg::integer("weight").after("WEIGHTS").optional().multiple(),
+        Arg::one_of(
+            "aggregate",
+            &[Arg::token("sum", "SUM"), Arg::token("min", "MIN"), Arg::token("max", "MAX")],
+        )
+        .after("AGGREGATE")
+        .optional(),
+    ],
     handler: Handler::Transaction { run: zunionstore, plan: plan_zunionstore },
     ..DEFAULTS
 };
@@ -435,7 +497,18 @@ const ZINTERSTORE: CommandSpec = CommandSpec {
     since: "2.0.0",
     complexity: "O(N*K)+O(M*log(M)) where N is the size of the smallest of K sorted sets and M the number of members stored.",
     summary: "Stores the members that several sorted sets share, with joined scores.",
-    args: &[Arg::key("destination"), Arg::integer("numkeys"), Arg::new("key", Kind::Key(1)).multiple(), Arg::integer("weight").after("WEIGHTS").optional().multiple(), Arg::one_of("aggregate", &[Arg::token("sum", "SUM"), Arg::token("min", "MIN"), Arg::token("max", "MAX")]).after("AGGREGATE").optional()],
+    args: &[
+        Arg::key("destination"),
+        Arg::integer("numkeys"),
+        Arg::new("key", Kind::Key(1)).multiple(),
+        Arg::integer("weight").after("WEIGHTS").optional().multiple(),
+        Arg::one_of(
+            "aggregate",
+            &[Arg::token("sum", "SUM"), Arg::token("min", "MIN"), Arg::token("max", "MAX")],
+        )
+        .after("AGGREGATE")
+        .optional(),
+    ],
     handler: Handler::Transaction { run: zinterstore, plan: plan_zinterstore },
     ..DEFAULTS
 };

@@ -3,7 +3,9 @@
 use super::read_then_write::{Answer, Next, ReadThenWrite, fail, refuse};
 use super::zset::{MembersReply, change_zset, changed_zset, read_zset};
 use crate::base::number::parse_i64;
-use crate::command_table::{Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Plan};
+use crate::command_table::{
+    Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Plan,
+};
 use crate::resp::{Argv, Reply};
 use crate::shard::{CommandError, CommandResult, Context, Event};
 use std::ops::ControlFlow;
@@ -97,8 +99,14 @@ fn pop_from_one(ctx: &mut Context<'_>, mut args: Args<'_>, end: End, reply: &mut
         return Err(CommandError::Syntax);
     }
     let counted = args.remaining() == 1;
-    let count = if counted { args.integer_in(0, i64::MAX, CommandError::NotPositive)? } else { 1 };
-    let members = pop(ctx, key, end, usize::try_from(count).expect("not negative"))?.unwrap_or_default();
+    let count = match args.next() {
+        None => 1,
+        Some(text) => {
+            let count = parse_i64(text).and_then(|count| usize::try_from(count).ok());
+            count.ok_or(CommandError::NotPositive)?
+        }
+    };
+    let members = pop(ctx, key, end, count)?.unwrap_or_default();
     if counted {
         let mut out = MembersReply::begin(reply, members.len(), true);
         members.iter().for_each(|(member, score)| out.member(member, *score));
@@ -122,7 +130,12 @@ const ZMPOP: CommandSpec = CommandSpec {
     since: "7.0.0",
     complexity: "O(K) + O(M*log(N)) where K is the number of keys and M the number of members removed.",
     summary: "Removes and returns members from one end of the first sorted set that has any.",
-    args: &[Arg::integer("numkeys"), Arg::key("key").multiple(), Arg::one_of("where", &[Arg::token("min", "MIN"), Arg::token("max", "MAX")]), Arg::integer("count").after("COUNT").optional()],
+    args: &[
+        Arg::integer("numkeys"),
+        Arg::key("key").multiple(),
+        Arg::one_of("where", &[Arg::token("min", "MIN"), Arg::token("max", "MAX")]),
+        Arg::integer("count").after("COUNT").optional(),
+    ],
     handler: Handler::Transaction { run: zmpop, plan: plan_zmpop },
     ..DEFAULTS
 };

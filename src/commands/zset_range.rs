@@ -177,7 +177,20 @@ const ZRANGE: CommandSpec = CommandSpec {
     since: "1.2.0",
     complexity: "O(log(N)+M) where M is the number of members returned.",
     summary: "Returns the members within a range of ranks, scores or names.",
-    args: &[Arg::key("key"), Arg::string("start"), Arg::string("stop"), Arg::one_of("sortby", &[Arg::token("byscore", "BYSCORE"), Arg::token("bylex", "BYLEX")]).optional().since("6.2.0"), Arg::token("rev", "REV").optional().since("6.2.0"), Arg::block("offset_count", &[Arg::integer("offset"), Arg::integer("count")]).after("LIMIT").optional().since("6.2.0"), Arg::token("withscores", "WITHSCORES").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::string("start"),
+        Arg::string("stop"),
+        Arg::one_of("sortby", &[Arg::token("byscore", "BYSCORE"), Arg::token("bylex", "BYLEX")])
+            .optional()
+            .since("6.2.0"),
+        Arg::token("rev", "REV").optional().since("6.2.0"),
+        Arg::block("offset_count", &[Arg::integer("offset"), Arg::integer("count")])
+            .after("LIMIT")
+            .optional()
+            .since("6.2.0"),
+        Arg::token("withscores", "WITHSCORES").optional(),
+    ],
     handler: Handler::Shard(zrange),
     ..DEFAULTS
 };
@@ -196,7 +209,12 @@ const ZREVRANGE: CommandSpec = CommandSpec {
     since: "1.2.0",
     complexity: "O(log(N)+M) where M is the number of members returned.",
     summary: "Returns the members within a range of ranks that count from the end.",
-    args: &[Arg::key("key"), Arg::integer("start"), Arg::integer("stop"), Arg::token("withscores", "WITHSCORES").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::integer("start"),
+        Arg::integer("stop"),
+        Arg::token("withscores", "WITHSCORES").optional(),
+    ],
     handler: Handler::Shard(zrevrange),
     ..DEFAULTS
 };
@@ -215,7 +233,15 @@ const ZRANGEBYSCORE: CommandSpec = CommandSpec {
     since: "1.0.5",
     complexity: "O(log(N)+M) where M is the number of members returned.",
     summary: "Returns the members within a range of scores.",
-    args: &[Arg::key("key"), Arg::new("min", Kind::Double), Arg::new("max", Kind::Double), Arg::token("withscores", "WITHSCORES").optional().since("2.0.0"), Arg::block("offset_count", &[Arg::integer("offset"), Arg::integer("count")]).after("LIMIT").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::new("min", Kind::Double),
+        Arg::new("max", Kind::Double),
+        Arg::token("withscores", "WITHSCORES").optional().since("2.0.0"),
+        Arg::block("offset_count", &[Arg::integer("offset"), Arg::integer("count")])
+            .after("LIMIT")
+            .optional(),
+    ],
     handler: Handler::Shard(zrangebyscore),
     ..DEFAULTS
 };
@@ -234,7 +260,15 @@ const ZREVRANGEBYSCORE: CommandSpec = CommandSpec {
     since: "2.2.0",
     complexity: "O(log(N)+M) where M is the number of members returned.",
     summary: "Returns the members within a range of scores, highest first.",
-    args: &[Arg::key("key"), Arg::new("max", Kind::Double), Arg::new("min", Kind::Double), Arg::token("withscores", "WITHSCORES").optional(), Arg::block("offset_count", &[Arg::integer("offset"), Arg::integer("count")]).after("LIMIT").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::new("max", Kind::Double),
+        Arg::new("min", Kind::Double),
+        Arg::token("withscores", "WITHSCORES").optional(),
+        Arg::block("offset_count", &[Arg::integer("offset"), Arg::integer("count")])
+            .after("LIMIT")
+            .optional(),
+    ],
     handler: Handler::Shard(zrevrangebyscore),
     ..DEFAULTS
 };
@@ -253,7 +287,14 @@ const ZRANGEBYLEX: CommandSpec = CommandSpec {
     since: "2.8.9",
     complexity: "O(log(N)+M) where M is the number of members returned.",
     summary: "Returns the members within a range of names, where all scores are equal.",
-    args: &[Arg::key("key"), Arg::string("min"), Arg::string("max"), Arg::block("offset_count", &[Arg::integer("offset"), Arg::integer("count")]).after("LIMIT").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::string("min"),
+        Arg::string("max"),
+        Arg::block("offset_count", &[Arg::integer("offset"), Arg::integer("count")])
+            .after("LIMIT")
+            .optional(),
+    ],
     handler: Handler::Shard(zrangebylex),
     ..DEFAULTS
 };
@@ -272,7 +313,14 @@ const ZREVRANGEBYLEX: CommandSpec = CommandSpec {
     since: "2.8.9",
     complexity: "O(log(N)+M) where M is the number of members returned.",
     summary: "Returns the members within a range of names, last first, where all scores are equal.",
-    args: &[Arg::key("key"), Arg::string("max"), Arg::string("min"), Arg::block("offset_count", &[Arg::integer("offset"), Arg::integer("count")]).after("LIMIT").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::string("max"),
+        Arg::string("min"),
+        Arg::block("offset_count", &[Arg::integer("offset"), Arg::integer("count")])
+            .after("LIMIT")
+            .optional(),
+    ],
     handler: Handler::Shard(zrevrangebylex),
     ..DEFAULTS
 };
@@ -291,7 +339,17 @@ const ZRANGESTORE: CommandSpec = CommandSpec {
     since: "6.2.0",
     complexity: "O(log(N)+M) where M is the number of members stored.",
     summary: "Stores the members within a range at another key.",
-    args: &[Arg::key("dst"), Arg::new("src", Kind::Key(1)), Arg::string("min"), Arg::string("max"), Arg::one_of("sortby", &[Arg::token("byscore", "BYSCORE"), Arg::token("bylex", "BYLEX")]).optional(), Arg::token("rev", "REV").optional(), Arg::block("offset_count", &[Arg::integer("offset"), Arg::integer("count")]).after("LIMIT").optional()],
+    args: &[
+        Arg::key("dst"),
+        Arg::new("src", Kind::Key(1)),
+        Arg::string("min"),
+        Arg::string("max"),
+        Arg::one_of("sortby", &[Arg::token("byscore", "BYSCORE"), Arg::token("bylex", "BYLEX")]).optional(),
+        Arg::token("rev", "REV").optional(),
+        Arg::block("offset_count", &[Arg::integer("offset"), Arg::integer("count")])
+            .after("LIMIT")
+            .optional(),
+    ],
     handler: Handler::Transaction { run: zrangestore, plan: plan_zrangestore },
     ..DEFAULTS
 };

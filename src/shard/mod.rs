@@ -108,7 +108,10 @@ impl Shard {
             random: Random::from_seed(seeds[0] ^ seeds[3].rotate_left(32)),
             access_clock: 0,
             options: ShardOptions {
-                encoding: EncodingLimits { hash_seed: seeds[1] ^ seeds[2].rotate_left(7), ..Default::default() },
+                encoding: EncodingLimits {
+                    hash_seed: seeds[1] ^ seeds[2].rotate_left(7),
+                    ..Default::default()
+                },
                 ..ShardOptions::default()
             },
             scheduled: false,

@@ -69,7 +69,12 @@ impl FieldType {
         }
         match overflow {
             Overflow::Fail => None,
-            Overflow::Saturate => Some(if sum > high { high as i64 } else { low as i64 }),
+            Overflow::Saturate => {
+                // A value so low that its distance to the highest one is beyond 64 bits ends there: as in Redis,
+                // which subtracts in 64 bits.
+                let far_below = self.signed && self.bits < 64 && high - value > i128::from(i64::MAX);
+                Some(if sum > high || far_below { high as i64 } else { low as i64 })
+            }
             Overflow::Wrap => {
                 let shift = 64 - self.bits;
                 let raw = (sum as u64) << shift;
@@ -86,7 +91,8 @@ mod tests {
 
     #[test]
     fn types() {
-        for (text, signed, bits) in [("i1", true, 1), ("i64", true, 64), ("u63", false, 63), ("u8", false, 8)] {
+        for (text, signed, bits) in [("i1", true, 1), ("i64", true, 64), ("u63", false, 63), ("u8", false, 8)]
+        {
             assert_eq!(FieldType::parse(text.as_bytes()), Some(FieldType { signed, bits }));
         }
         for text in ["u64", "i65", "i0", "x8", "i", "", "u08", "i-1", "U8"] {
@@ -121,6 +127,8 @@ mod tests {
         let field = FieldType { signed: true, bits: 64 };
         assert_eq!(field.add(i64::MAX, 1, Overflow::Wrap), Some(i64::MIN));
         assert_eq!(field.add(i64::MIN, -1, Overflow::Saturate), Some(i64::MIN));
+        let field = FieldType { signed: true, bits: 58 };
+        assert_eq!(field.add(i64::MIN, 0, Overflow::Saturate), Some((1 << 57) - 1));
         let field = FieldType { signed: false, bits: 63 };
         assert_eq!(field.add(-1, 0, Overflow::Saturate), Some(i64::MAX));
     }

@@ -86,9 +86,7 @@ impl Shape {
     /// The distance of a point from the centre, if it is within.
     pub fn distance_within(self, centre: Point, point: Point) -> Option<f64> {
         match self {
-            Self::Circle { radius } => {
-                Some(centre.distance_m(point)).filter(|distance| *distance <= radius)
-            }
+            Self::Circle { radius } => Some(centre.distance_m(point)).filter(|distance| *distance <= radius),
             Self::Box { width, height } => {
                 let level = Point { longitude: centre.longitude, latitude: point.latitude };
                 let within = latitude_distance_m(point.latitude, centre.latitude) <= height / 2.0

@@ -511,7 +511,8 @@ fn push(pack: &mut Listpack, member: &[u8], score: f64) {
 
 fn put_score(pack: &mut Listpack, at: usize, score: f64) {
     let mut text = Vec::with_capacity(24);
-    double::write_score(score, &mut text);
+    // Among integers there is no negative zero.
+    double::write_score(score + 0.0, &mut text);
     pack.insert(at, Entry::of(&text));
 }
 
@@ -655,7 +656,10 @@ mod tests {
         assert_eq!(set.encoding(), Encoding::Skiplist);
         let mut set = SortedSet::default();
         set.put(b"x", -0.0, &limits(128));
-        assert!(set.score(b"x").is_some_and(|score| score.is_sign_negative()));
+        assert!(set.score(b"x").is_some_and(|score| score.is_sign_positive()));
+        set.put(b"x", -0.0, &limits(0));
+        set.put(b"y", -0.0, &limits(0));
+        assert!(set.score(b"y").is_some_and(|score| score.is_sign_negative()));
     }
 
     #[test]

@@ -303,12 +303,10 @@ fn free_last_leaf(node: &mut Node) -> bool {
 fn count_nodes(node: &Node) -> (usize, usize) {
     match node {
         Node::Leaf(_) => (1, 0),
-        Node::Inner(inner) => {
-            inner.children.iter().fold((0, 1), |(leaves, inners), child| {
-                let below = count_nodes(&child.node);
-                (leaves + below.0, inners + below.1)
-            })
-        }
+        Node::Inner(inner) => inner.children.iter().fold((0, 1), |(leaves, inners), child| {
+            let below = count_nodes(&child.node);
+            (leaves + below.0, inners + below.1)
+        }),
     }
 }
 
@@ -349,10 +347,7 @@ fn insert_below(
         Node::Inner(inner) => {
             let children = &mut inner.children;
             let at = children.partition_point(|child| before(child.score, child.handle)).saturating_sub(1);
-            let below = Edges {
-                first: edges.first && at == 0,
-                last: edges.last && at + 1 == children.len(),
-            };
+            let below = Edges { first: edges.first && at == 0, last: edges.last && at + 1 == children.len() };
             let child = &mut children[at];
             let split = insert_below(&mut child.node, below, before, score, handle);
             match split {
@@ -500,7 +495,8 @@ mod tests {
                 let mut depths = inner.children.iter().map(|child| {
                     let mut fresh = child.clone();
                     fresh.refresh();
-                    let same = (fresh.count, fresh.score, fresh.handle) == (child.count, child.score, child.handle);
+                    let same =
+                        (fresh.count, fresh.score, fresh.handle) == (child.count, child.score, child.handle);
                     assert!(same, "T2");
                     check(&child.node, false)
                 });
