@@ -31,6 +31,7 @@ mod string_lcs;
 mod string_many;
 mod string_options;
 mod string_range;
+mod transaction;
 
 #[cfg(test)]
 mod testing;
@@ -65,6 +66,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     string_lcs::COMMANDS,
     string_many::COMMANDS,
     string_range::COMMANDS,
+    transaction::COMMANDS,
 ];
 
 /// All commands; `renamed` is what `rename-command` says.
@@ -145,7 +147,7 @@ mod tests {
             Handler::ShardOf { .. } | Handler::EveryCore { .. } | Handler::Container => {
                 assert!(spec.keys.is_empty(), "{name}: keys would not be routed");
             }
-            Handler::Client(_) => {}
+            Handler::Client(_) | Handler::OfTransaction(_) => {}
         }
     }
 

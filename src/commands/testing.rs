@@ -203,6 +203,7 @@ impl Cores {
             Handler::Client(run) => {
                 run(&mut Session { core: &mut self.cores[0], key: client }, Args::new(argv, names), reply)
             }
+            Handler::OfTransaction(_) => unreachable!("transcripts have no transactions"),
             Handler::Container => unreachable!("resolve() names a subcommand"),
         }
     }

@@ -70,11 +70,6 @@ impl Transactions {
             local: VecDeque::new(),
         }
     }
-
-    /// Transactions begun here, and how often one of them was refused and had to begin again.
-    pub fn figures(&self) -> (u64, u64) {
-        (self.coordinator.started, self.coordinator.refusals)
-    }
 }
 
 /// What a command intends with its keys, by shard. Databases are not told apart: a key of the same name in
@@ -138,6 +133,7 @@ impl Dispatch {
             started_ns: core.tick_ns,
             procedure,
         };
+        core.counters.transactions += 1;
         if let Some(running) = self.at_once(core, running, &parts) {
             let (id, due) = self.transactions.coordinator.begin(&core.shared.sequence, parts);
             let all = &mut self.transactions.running;
@@ -279,6 +275,7 @@ impl Dispatch {
             };
             coordinator.answer(&core.shared.sequence, shard, txn, answer, &mut send)
         };
+        core.counters.transactions_refused = self.transactions.coordinator.refusals;
         let (id, results, over) = match progress {
             Progress::Nothing => return,
             Progress::Again(id) => return self.attempt(core, id),

@@ -164,6 +164,7 @@ impl Core {
         for change in state.listening.drain(..) {
             change_listening(ring, listeners, change);
         }
+        dispatch.release_watches(state);
         let doorbells = &self.doorbells;
         dispatch.flush(|core| ring.ring_doorbell(&doorbells[core]));
         more || !state.resumed.is_empty() || dispatch.backlog() > MESH_BACKLOG_MAX
