@@ -47,6 +47,7 @@ pub struct Dispatch {
     links: Links<Message>,
     /// By core: the commands collected for it in this turn.
     outgoing: Vec<Option<Box<Batch>>>,
+    #[expect(clippy::vec_box, reason = "the mesh moves the box, so the box is what is kept")]
     spare: Vec<Box<Batch>>,
     /// By core: batches sent and not yet returned.
     in_flight: Vec<u32>,
