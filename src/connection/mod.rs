@@ -28,6 +28,8 @@ use query_buffer::QueryBuffer;
 
 /// Requests parsed ahead, so that the memory they need is on its way before the first one runs.
 const AHEAD: usize = 16;
+/// A request of more arguments gives their places' memory back.
+const KEEP_RANGES: usize = 16 * 1024;
 /// Reply bytes that wait for a client which does not read; beyond that nothing more is read from it.
 const UNREAD_REPLIES_MAX: usize = 64 << 20;
 /// Send buffers kept for reuse, and the size beyond which one is given back to the allocator.
@@ -39,6 +41,8 @@ struct Connection {
     client: ClientKey,
     query: QueryBuffer,
     parser: RequestParser,
+    /// The arguments so far of the request that `parser` is inside of: nobody else's parsing may touch them.
+    partial: Vec<ArgRange>,
     sending: bool,
     receiving_paused: bool,
     /// The peer sends no more.
@@ -93,6 +97,7 @@ impl Connections {
             client,
             query: QueryBuffer::default(),
             parser: RequestParser::default(),
+            partial: Vec::new(),
             sending: false,
             receiving_paused: false,
             ended: false,
@@ -302,6 +307,7 @@ impl Connection {
         let mut query = std::mem::take(&mut self.query);
         let used = self.process(core, dispatch, ahead, query.bytes());
         query.consume(used);
+        query.expect(self.query.expected());
         self.query = query;
     }
 
@@ -334,6 +340,9 @@ impl Connection {
             let count = if limits.authenticated { AHEAD } else { 1 };
             while ahead.len < count && end < bytes.len() {
                 let parsed = ahead.next();
+                if !self.parser.is_idle() {
+                    parsed.ranges = std::mem::take(&mut self.partial);
+                }
                 match self.parser.parse(&bytes[end..], &mut parsed.ranges, &limits) {
                     Ok(Progress::Complete { consumed }) => {
                         (parsed.start, parsed.end) = (end, end + consumed);
@@ -349,7 +358,8 @@ impl Connection {
                     }
                     Ok(Progress::Empty { consumed }) => end += consumed,
                     Ok(Progress::Incomplete { needed }) => {
-                        self.query.expect(needed);
+                        self.partial = std::mem::take(&mut parsed.ranges);
+                        self.query.expect(needed.unwrap_or(0));
                         break;
                     }
                     Err(error) => {
@@ -462,7 +472,11 @@ impl Ahead {
         if self.len == self.requests.len() {
             self.requests.push(Parsed::default());
         }
-        &mut self.requests[self.len]
+        let next = &mut self.requests[self.len];
+        if next.ranges.capacity() > KEEP_RANGES {
+            next.ranges = Vec::new();
+        }
+        next
     }
 }
 
