@@ -81,6 +81,8 @@ pub struct Generator {
     /// How often the next repeated argument comes: NUMKEYS has said so, or its sibling.
     repetitions: Option<usize>,
     group: Group,
+    /// What the keys' names begin with: one letter for each type that commands make.
+    letters: Vec<char>,
 }
 
 struct Choice {
@@ -94,7 +96,10 @@ impl Generator {
         let choices = choices(table);
         let total_weight = choices.iter().map(|choice| choice.weight).sum();
         let random = Random::from_seed(seed);
-        Generator { random, now_ms, choices, total_weight, repetitions: None, group: Group::Generic }
+        let mut letters: Vec<char> = choices.iter().filter_map(|choice| letter(choice.spec.group)).collect();
+        letters.sort_unstable();
+        letters.dedup();
+        Generator { letters, random, now_ms, choices, total_weight, repetitions: None, group: Group::Generic }
     }
 
     /// Full names of what is sampled.
@@ -288,18 +293,8 @@ impl Generator {
     /// Few enough to collide, on several shards, some tied together by a hash tag. Three of four are of the
     /// command's own family, so that most commands meet the type they are for.
     fn key(&mut self) -> Vec<u8> {
-        let letter = match self.group {
-            Group::List => 'l',
-            Group::Set => 'u',
-            Group::Hash => 'h',
-            Group::SortedSet | Group::Geo => 'z',
-            Group::Stream => 'x',
-            Group::HyperLogLog => 'p',
-            Group::Generic | Group::Transactions | Group::Server => {
-                ['s', 'l', 'u', 'h', 'z', 'x'][self.random.index(6)]
-            }
-            _ => 's',
-        };
+        let own = letter(self.group);
+        let letter = own.unwrap_or_else(|| self.letters[self.random.index(self.letters.len())]);
         let letter = if self.one_in(8) { 's' } else { letter };
         let number = self.random.below(4);
         match self.random.below(40) {
@@ -516,6 +511,19 @@ impl Generator {
     pub fn one_in(&mut self, count: u64) -> bool {
         self.random.below(count) == 0
     }
+}
+
+fn letter(group: Group) -> Option<char> {
+    Some(match group {
+        Group::String | Group::Bitmap => 's',
+        Group::List => 'l',
+        Group::Set => 'u',
+        Group::Hash => 'h',
+        Group::SortedSet | Group::Geo => 'z',
+        Group::Stream => 'x',
+        Group::HyperLogLog => 'p',
+        _ => return None,
+    })
 }
 
 fn text(number: i64) -> Vec<u8> {
