@@ -18,7 +18,7 @@ mod query_buffer;
 
 pub use accept::{AcceptPolicy, describe, refusal};
 
-use crate::client::{Blocked, ClientKey, Closing};
+use crate::client::{Blocked, Client, ClientKey, Closing};
 use crate::dispatch::{Dispatch, Flow};
 use crate::net::{Ring, StreamId};
 use crate::observability::{Level, quote};
@@ -32,6 +32,8 @@ const AHEAD: usize = 16;
 const KEEP_RANGES: usize = 16 * 1024;
 /// Reply bytes that wait for a client which does not read; beyond that nothing more is read from it.
 const UNREAD_REPLIES_MAX: usize = 64 << 20;
+/// Request bytes of a client whose requests wait for others of its own; beyond that nothing more is read from it.
+const WAITING_QUERY_MAX: usize = 1 << 20;
 /// Send buffers kept for reuse, and the size beyond which one is given back to the allocator.
 const SPARE_BUFFERS_MAX: usize = 256;
 const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -44,7 +46,10 @@ struct Connection {
     /// The arguments so far of the request that `parser` is inside of: nobody else's parsing may touch them.
     partial: Vec<ArgRange>,
     sending: bool,
+    /// Its replies are too many: no request of it starts, and no more is read.
     receiving_paused: bool,
+    /// Its requests are too many, and they wait: no more is read.
+    crowded: bool,
     /// The peer sends no more.
     ended: bool,
     /// `close` was called; the client has left the registry.
@@ -100,6 +105,7 @@ impl Connections {
             partial: Vec::new(),
             sending: false,
             receiving_paused: false,
+            crowded: false,
             ended: false,
             closing: false,
         };
@@ -210,8 +216,9 @@ impl Connections {
         client.last_interaction = core.now.unix;
         client.sending_bytes = 0;
         if connection.receiving_paused && client.output_bytes() < UNREAD_REPLIES_MAX / 2 {
+            let was_reading = connection.is_reading();
             connection.receiving_paused = false;
-            ring.resume_receiving(stream);
+            connection.read_or_not(ring, was_reading);
             core.resumed.push(key);
         }
         // Also finishes a close that waited for this.
@@ -267,10 +274,10 @@ impl Connections {
         if pending > core.settings.output_limit_least
             && core.settings.output_limit_reached(client, pending, core.now.unix)
         {
-            core.counters.client_output_buffer_limit_disconnections += 1;
             // Once: a client that is on its way out already is not told of again.
             if client.closing != Closing::Now {
                 client.closing = Closing::Now;
+                core.counters.client_output_buffer_limit_disconnections += 1;
                 core.log_output_limit(key);
             }
             core.doomed.push(key);
@@ -319,12 +326,13 @@ impl Connection {
         ahead: &mut Ahead,
         bytes: &[u8],
     ) -> usize {
+        let hard_limit = core.settings.output_hard_limit;
         let mut at = 0;
         while at < bytes.len() {
             let Some(client) = core.clients.get_mut(self.client) else { return bytes.len() };
             // For CLIENT LIST: as in Redis, with the requests that run now.
             client.query_bytes = bytes.len();
-            if !client.may_start() || self.receiving_paused {
+            if !may_go_on(client, hard_limit) || self.receiving_paused {
                 // Bytes after QUIT or a protocol error are nobody's.
                 return if client.closing == Closing::No { at } else { bytes.len() };
             }
@@ -381,7 +389,8 @@ impl Connection {
             for index in 0..ahead.len {
                 let request = &ahead.requests[index];
                 let argv = request.argv(bytes);
-                if index > 0 && !core.clients.get(self.client).is_some_and(|client| client.may_start())
+                if index > 0
+                    && !core.clients.get(self.client).is_some_and(|client| may_go_on(client, hard_limit))
                     || dispatch.request(core, self.client, argv) == Flow::Stall
                 {
                     // It is offered again from its first byte.
@@ -418,6 +427,19 @@ impl Connection {
         core.unsent.push(self.client);
     }
 
+    fn is_reading(&self) -> bool {
+        !self.receiving_paused && !self.crowded
+    }
+
+    fn read_or_not(&self, ring: &mut Ring, was_reading: bool) {
+        match (was_reading, self.is_reading()) {
+            _ if self.ended => {}
+            (true, false) => ring.pause_receiving(self.stream),
+            (false, true) => ring.resume_receiving(self.stream),
+            _ => {}
+        }
+    }
+
     fn after_input(&mut self, core: &mut CoreState, ring: &mut Ring) {
         let Some(client) = core.clients.get_mut(self.client) else { return };
         client.query_bytes = self.query.len();
@@ -438,15 +460,20 @@ impl Connection {
         }
         // A client that waits for its own replies, or does not read them, is not read from for now. Its
         // socket's buffer fills, and that tells it.
-        let full = client.output_bytes() > UNREAD_REPLIES_MAX;
-        if full && !self.receiving_paused && !self.ended {
-            self.receiving_paused = true;
-            ring.pause_receiving(self.stream);
-        }
+        let was_reading = self.is_reading();
+        self.receiving_paused |= client.output_bytes() > UNREAD_REPLIES_MAX;
+        self.crowded = !client.may_start() && self.query.len() > WAITING_QUERY_MAX;
+        self.read_or_not(ring, was_reading);
         if self.ended {
             core.unsent.push(self.client);
         }
     }
+}
+
+/// Whether the next request of a client may begin. One received buffer can ask for gigabytes of replies.
+/// A client over its hard limit is closed at the end of the turn.
+fn may_go_on(client: &Client, hard_limit: usize) -> bool {
+    client.may_start() && client.output_bytes() <= UNREAD_REPLIES_MAX.min(hard_limit)
 }
 
 /// The log's line about a protocol error: who, and a sample of what was sent.
