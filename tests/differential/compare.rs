@@ -29,11 +29,18 @@ fn rule(argv: &Argv) -> Rule {
         b"KEYS" | b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"HKEYS" | b"HVALS" => Rule::Unordered,
         b"HGETALL" => Rule::UnorderedPairs,
         b"RANDOMKEY" | b"SRANDMEMBER" | b"HRANDFIELD" | b"ZRANDMEMBER" | b"SPOP" => Rule::Shape,
+        // How often an object is shared is each server's own business.
+        b"OBJECT" if argv.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"REFCOUNT")) => Rule::Shape,
         b"SCAN" | b"SSCAN" | b"HSCAN" | b"ZSCAN" => Rule::Scan,
         b"TTL" | b"EXPIRETIME" => Rule::Seconds,
         b"PTTL" | b"PEXPIRETIME" => Rule::Milliseconds,
         _ => Rule::Exact,
     }
+}
+
+/// Looks at keys of its choice, and removes them if they are past their deadlines.
+pub fn may_expire_any_key(argv: &Argv) -> bool {
+    argv[0].eq_ignore_ascii_case(b"RANDOMKEY") || argv[0].eq_ignore_ascii_case(b"SCAN")
 }
 
 pub fn agree(argv: &Argv, redis: &Value, pinion: &Value) -> bool {
@@ -84,5 +91,33 @@ fn are_near(redis: &Value, pinion: &Value, tolerance: i64) -> bool {
             redis >= 0 && pinion >= 0 && redis.abs_diff(pinion) <= tolerance.unsigned_abs()
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agrees(command: &str, redis: &[u8], pinion: &[u8]) -> bool {
+        let argv: Argv = command.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+        let value = |bytes| Value::parse(bytes).expect("a whole reply").0;
+        agree(&argv, &value(redis), &value(pinion))
+    }
+
+    #[test]
+    fn only_what_a_command_leaves_open_may_differ() {
+        assert!(agrees("GET k", b"$1\r\na\r\n", b"$1\r\na\r\n"));
+        assert!(!agrees("GET k", b"$1\r\na\r\n", b"+a\r\n"));
+        assert!(!agrees("GET k", b"$-1\r\n", b"_\r\n"));
+        assert!(agrees("keys *", b"*2\r\n:1\r\n:2\r\n", b"*2\r\n:2\r\n:1\r\n"));
+        assert!(!agrees("MGET a b", b"*2\r\n:1\r\n:2\r\n", b"*2\r\n:2\r\n:1\r\n"));
+        assert!(agrees("HGETALL h", b"*4\r\n+a\r\n+1\r\n+b\r\n+2\r\n", b"*4\r\n+b\r\n+2\r\n+a\r\n+1\r\n"));
+        assert!(!agrees("HGETALL h", b"*4\r\n+a\r\n+1\r\n+b\r\n+2\r\n", b"*4\r\n+a\r\n+2\r\n+b\r\n+1\r\n"));
+        assert!(agrees("PTTL k", b":5000\r\n", b":9000\r\n"));
+        assert!(!agrees("PTTL k", b":5000\r\n", b":10001\r\n"));
+        assert!(!agrees("TTL k", b":0\r\n", b":-1\r\n"));
+        assert!(agrees("RANDOMKEY", b"$1\r\na\r\n", b"$1\r\nb\r\n"));
+        assert!(!agrees("RANDOMKEY", b"$1\r\na\r\n", b"$-1\r\n"));
+        assert!(!agrees("SCAN x", b"-ERR invalid cursor\r\n", b"*2\r\n$1\r\n0\r\n*0\r\n"));
     }
 }
