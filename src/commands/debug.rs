@@ -11,6 +11,7 @@ use crate::base::number::parse_i64;
 use crate::command_table::{
     Args, Arity, Asker, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler,
 };
+use crate::config::rewrite;
 use crate::keyspace::{Entry, TableShape, Ttl};
 use crate::resp::Reply;
 use crate::session::{CoreState, Session};
@@ -39,6 +40,7 @@ const DEBUG: CommandSpec = CommandSpec {
 /// What is asked for, its arguments checked.
 enum Action<'a> {
     ChangeReplicationId,
+    RewriteConfig,
     Digest,
     DigestValue(Args<'a>),
     Error(&'a [u8]),
@@ -77,6 +79,7 @@ impl<'a> Action<'a> {
         };
         Ok(match (name.to_ascii_uppercase().as_slice(), count) {
             (b"CHANGE-REPL-ID", 0) => Self::ChangeReplicationId,
+            (b"CONFIG-REWRITE-FORCE-ALL", 0) => Self::RewriteConfig,
             (b"DIGEST", 0) => Self::Digest,
             (b"DIGEST-VALUE", _) => Self::DigestValue(args),
             (b"ERROR", _) => one(Self::Error)?,
@@ -175,6 +178,7 @@ fn begin(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
             let text = String::from_utf8_lossy(text).into_owned();
             return Err(CommandError::built(text));
         }
+        Action::RewriteConfig => super::config::rewrite_file(core, rewrite::rewrite_all)?,
         Action::Refused(text) => return Err(CommandError::Text(text)),
         Action::Log(text) => {
             core.shared.log.warning(format!("DEBUG LOG: {}", String::from_utf8_lossy(text)));
@@ -405,6 +409,7 @@ fn help(reply: &mut Reply<'_>) {
         "DEBUG",
         &[
             ("CHANGE-REPL-ID", &["Gives the server a new replication id."]),
+            ("CONFIG-REWRITE-FORCE-ALL", &["CONFIG REWRITE, with the parameters at their defaults too."]),
             ("DIGEST", &["A digest of all data; equal data have equal digests."]),
             ("DIGEST-VALUE <key> [<key> ...]", &["Digests of the values of these keys."]),
             ("ERROR <string>", &["Replies with <string> as an error."]),

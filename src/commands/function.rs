@@ -31,7 +31,7 @@ const SUBCOMMAND: CommandSpec = CommandSpec {
     arity: Arity::Exactly(2),
     group: Group::Scripting,
     since: "7.0.0",
-    complexity: "O(1)",
+    complexity: "O(1).",
     ..DEFAULTS
 };
 
@@ -44,7 +44,7 @@ const FLUSH: CommandSpec = CommandSpec {
     full_name: "function|flush",
     arity: Arity::AtLeast(2),
     flags: WRITE,
-    complexity: "O(N) where N is the number of functions deleted",
+    complexity: "O(N) where N is the number of functions deleted.",
     summary: "Deletes all libraries.",
     args: &[Arg::one_of("async", &[Arg::token("async", "ASYNC"), Arg::token("sync", "SYNC")]).optional()],
     tips: ALL_SUCCEED,
@@ -68,7 +68,7 @@ const LIST: CommandSpec = CommandSpec {
     full_name: "function|list",
     arity: Arity::AtLeast(2),
     flags: Flags::of(&[Flag::NoScript]),
-    complexity: "O(N) where N is the number of functions",
+    complexity: "O(N) where N is the number of functions.",
     summary: "Lists the libraries.",
     args: &[
         Arg::string("library-name-pattern").after("LIBRARYNAME").optional(),
@@ -140,7 +140,7 @@ const LOAD: CommandSpec = CommandSpec {
     full_name: "function|load",
     arity: Arity::AtLeast(3),
     flags: LOADING,
-    complexity: "O(1) (considering compilation time is redundant)",
+    complexity: "O(1) (considering compilation time is redundant).",
     summary: "Adds a library.",
     args: &[Arg::token("replace", "REPLACE").optional(), Arg::string("function-code")],
     tips: ALL_SUCCEED,
@@ -152,7 +152,7 @@ const DUMP: CommandSpec = CommandSpec {
     name: "DUMP",
     full_name: "function|dump",
     flags: Flags::of(&[Flag::NoScript]),
-    complexity: "O(N) where N is the number of functions",
+    complexity: "O(N) where N is the number of functions.",
     summary: "Serialises all libraries.",
     handler: Handler::Client(|_, _, reply| {
         // No library: the version of the format, and the checksum that ends every dump.
@@ -169,7 +169,7 @@ const RESTORE: CommandSpec = CommandSpec {
     full_name: "function|restore",
     arity: Arity::AtLeast(3),
     flags: LOADING,
-    complexity: "O(N) where N is the number of functions on the payload",
+    complexity: "O(N) where N is the number of functions on the payload.",
     summary: "Restores serialised libraries.",
     args: &[
         Arg::string("serialized-value"),

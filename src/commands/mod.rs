@@ -26,6 +26,7 @@ mod slowlog;
 mod string;
 mod string_compare;
 mod string_counter;
+mod string_exchange;
 mod string_lcs;
 mod string_many;
 mod string_options;
@@ -60,6 +61,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     object::COMMANDS,
     string_compare::COMMANDS,
     string_counter::COMMANDS,
+    string_exchange::COMMANDS,
     string_lcs::COMMANDS,
     string_many::COMMANDS,
     string_range::COMMANDS,

@@ -1,5 +1,6 @@
 //! Strings of several keys: MGET, MSET, and those that set all keys or none.
 
+use super::string::declare_set;
 use super::string_options::{Condition, EXPIRATION_ARGS, Expiry, Options, Reader};
 use crate::base::UnixMillis;
 use crate::base::number::parse_i64;
@@ -162,10 +163,7 @@ fn set_one(ctx: &mut Context<'_>, key: &[u8], value: &[u8], ttl: Ttl) {
         ctx.peek(key);
     }
     ctx.set_string(key, value, ttl);
-    ctx.modified(key, Event::Set);
-    if matches!(ttl, Ttl::At(_)) {
-        ctx.announce(key, Event::Expire);
-    }
+    declare_set(ctx, key, ttl);
 }
 
 fn plan_set_all(argv: Argv<'_>) -> Box<dyn Plan> {

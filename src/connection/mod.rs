@@ -261,19 +261,9 @@ impl Connections {
         let Some(client) = core.clients.get_mut(key) else { return };
         let Some(stream) = self.stream_of.get(key.index as usize).copied().flatten() else { return };
         let Some(connection) = self.by_stream[stream.index()].as_deref_mut() else { return };
-        if client.output.ready_bytes() > 0 && !connection.sending {
-            let spare = self.spare.pop().unwrap_or_default();
-            let buffer = client.output.take_ready(spare);
-            client.sending_bytes = buffer.len();
-            core.counters.net_output_bytes += buffer.len() as u64;
-            core.counters.writes_processed += 1;
-            connection.sending = true;
-            ring.send(stream, buffer);
-        }
+        // Before anything leaves: of a client over its limit not even the first replies are sent.
         let pending = client.output_bytes();
-        if pending > core.settings.output_limit_least
-            && core.settings.output_limit_reached(client, pending, core.now.unix)
-        {
+        if core.settings.output_limit_reached(client, pending, core.now.unix) {
             // Once: a client that is on its way out already is not told of again.
             if client.closing != Closing::Now {
                 client.closing = Closing::Now;
@@ -282,6 +272,15 @@ impl Connections {
             }
             core.doomed.push(key);
             return;
+        }
+        if client.output.ready_bytes() > 0 && !connection.sending {
+            let spare = self.spare.pop().unwrap_or_default();
+            let buffer = client.output.take_ready(spare);
+            client.sending_bytes = buffer.len();
+            core.counters.net_output_bytes += buffer.len() as u64;
+            core.counters.writes_processed += 1;
+            connection.sending = true;
+            ring.send_quietly(stream, buffer);
         }
         let idle = client.output.open_slots() == 0 && client.output.ready_bytes() == 0;
         let done = match client.closing {
@@ -366,6 +365,7 @@ impl Connection {
                     }
                     Ok(Progress::Empty { consumed }) => end += consumed,
                     Ok(Progress::Incomplete { needed }) => {
+                        // Other connections' requests are read into `ahead` before this one's rest comes.
                         self.partial = std::mem::take(&mut parsed.ranges);
                         self.query.expect(needed.unwrap_or(0));
                         break;

@@ -116,8 +116,7 @@ fn look_after_clients(core: &mut CoreState) {
         let pending = client.output_bytes();
         peaks.input = peaks.input.max((client.query_room + client.arguments_bytes) as u64);
         peaks.output = peaks.output.max(pending as u64);
-        let over =
-            pending > settings.output_limit_least && settings.output_limit_reached(client, pending, now);
+        let over = settings.output_limit_reached(client, pending, now);
         if over {
             core.counters.client_output_buffer_limit_disconnections += 1;
         }

@@ -1,6 +1,6 @@
 //! What one core owns besides its sockets.
 
-use super::{Settings, Shared};
+use super::{ListeningChange, Settings, Shared};
 use crate::base::UnixMillis;
 use crate::base::clock;
 use crate::client::{Client, ClientKey, Clients, Closing};
@@ -28,6 +28,8 @@ pub struct CoreState {
     pub slowlog: Slowlog,
     pub latency: LatencyMonitor,
     pub rates: RateMeter,
+    /// For the loop of the core that accepts.
+    pub listening: Vec<ListeningChange>,
     /// DEBUG PAUSE-CRON.
     pub cron_paused: bool,
     /// Read once per turn of the loop and after each slow command.
@@ -82,6 +84,7 @@ impl CoreState {
             slowlog: Slowlog::default(),
             latency: LatencyMonitor::default(),
             rates: RateMeter::default(),
+            listening: Vec::new(),
             cron_paused: false,
             now: Moment::default(),
             tick_ns: 0,

@@ -7,5 +7,6 @@ mod differential;
 mod limits;
 mod monitor;
 mod passwords;
+mod pieces;
 #[path = "../support/mod.rs"]
 mod support;

@@ -189,6 +189,49 @@ fn config_set_changes_all_or_nothing() {
 }
 
 #[test]
+fn the_port_and_the_addresses_change_while_connections_stay() {
+    for shards in support::SHARD_COUNTS {
+        let server = Server::start(Program::Pinion { shards }, &["--bind", "127.0.0.1"]);
+        let mut client = server.connect();
+        // Redis's own helper for a port that is free a moment ago.
+        let free =
+            std::net::TcpListener::bind("127.0.0.1:0").expect("there is one").local_addr().expect("bound");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there is one");
+        let second = std::net::SocketAddr::from(([127, 0, 0, 2], server.port()));
+        ok(&mut client, &["CONFIG", "SET", "bind", "127.0.0.1 127.0.0.2"]);
+        assert_eq!(server.connect().command(&["PING"]).to_string(), "+PONG", "the address stays");
+        let mut other = Client::connect(second).expect("the address came");
+        assert_eq!(other.command(&["PING"]).to_string(), "+PONG");
+        ok(&mut client, &["CONFIG", "SET", "port", &free.port().to_string()]);
+        assert_eq!(field(&mut client, "server", "tcp_port"), free.port().to_string());
+        let mut moved = Client::connect(free).expect("it listens there now");
+        assert_eq!(moved.command(&["PING"]).to_string(), "+PONG");
+        let taken = taken.local_addr().expect("bound").port().to_string();
+        refused(
+            &mut client,
+            &["CONFIG", "SET", "hz", "20", "port", &taken],
+            "ERR CONFIG SET failed (possibly related to argument 'port') - Unable to listen on this port. Check \
+             server logs.",
+        );
+        refused(
+            &mut client,
+            &["CONFIG", "SET", "bind", "999.999.999.999"],
+            "ERR CONFIG SET failed (possibly related to argument 'bind') - Failed to bind to specified addresses.",
+        );
+        assert_eq!(client.command(&["CONFIG", "GET", "hz"]).to_string(), r#"["hz", "10"]"#);
+        assert!(Client::connect(free).is_ok(), "still there");
+        let old = server.address();
+        assert!(
+            (0..100).any(|_| {
+                client.command(&["PING"]);
+                std::net::TcpStream::connect(old).is_err()
+            }),
+            "the old port is closed"
+        );
+    }
+}
+
+#[test]
 fn config_rewrite_needs_a_file() {
     let server = Server::pinion(1);
     refused(&mut server.connect(), &["CONFIG", "REWRITE"], "ERR The server is running without a config file");
