@@ -30,10 +30,13 @@ use query_buffer::QueryBuffer;
 const AHEAD: usize = 16;
 /// A request of more arguments gives their places' memory back.
 const KEEP_RANGES: usize = 16 * 1024;
-/// Reply bytes that wait for a client which does not read; beyond that nothing more is read from it.
+/// Reply bytes that wait for a client which does not read; beyond that its further requests wait.
 const UNREAD_REPLIES_MAX: usize = 64 << 20;
-/// Request bytes of a client whose requests wait for others of its own; beyond that nothing more is read from it.
-const WAITING_QUERY_MAX: usize = 1 << 20;
+/// Request bytes that wait for replies of other shards; beyond that nothing more is read for the moment.
+const STALLED_QUERY_MAX: usize = 1 << 20;
+/// Request bytes that wait for the client itself, or for others. Clients exist that read the first reply only when
+/// they have sent everything: stopping them too early would stop them for good.
+const HELD_QUERY_MAX: usize = 64 << 20;
 /// Send buffers kept for reuse, and the size beyond which one is given back to the allocator.
 const SPARE_BUFFERS_MAX: usize = 256;
 const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -46,9 +49,9 @@ struct Connection {
     /// The arguments so far of the request that `parser` is inside of: nobody else's parsing may touch them.
     partial: Vec<ArgRange>,
     sending: bool,
-    /// Its replies are too many: no request of it starts, and no more is read.
-    receiving_paused: bool,
-    /// Its requests are too many, and they wait: no more is read.
+    /// Too many replies wait to be read: no request starts.
+    overfull: bool,
+    /// Too many requests wait to start: no more is read.
     crowded: bool,
     /// The peer sends no more.
     ended: bool,
@@ -104,7 +107,7 @@ impl Connections {
             parser: RequestParser::default(),
             partial: Vec::new(),
             sending: false,
-            receiving_paused: false,
+            overfull: false,
             crowded: false,
             ended: false,
             closing: false,
@@ -193,7 +196,7 @@ impl Connections {
         let busy = !client.in_flight.is_idle()
             || client.output.open_slots() > 0
             || client.blocked.is_some()
-            || connection.receiving_paused;
+            || connection.overfull;
         if !(waits && busy) {
             client.close_after_reply();
         }
@@ -201,7 +204,7 @@ impl Connections {
     }
 
     /// All that was handed to the kernel has left.
-    pub fn sent(&mut self, core: &mut CoreState, ring: &mut Ring, stream: StreamId, mut buffer: Vec<u8>) {
+    pub fn sent(&mut self, core: &mut CoreState, stream: StreamId, mut buffer: Vec<u8>) {
         if self.spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BUFFER_BYTES_MAX {
             buffer.clear();
             self.spare.push(buffer);
@@ -215,10 +218,8 @@ impl Connections {
         client.total_sent += client.sending_bytes as u64;
         client.last_interaction = core.now.unix;
         client.sending_bytes = 0;
-        if connection.receiving_paused && client.output_bytes() < UNREAD_REPLIES_MAX / 2 {
-            let was_reading = connection.is_reading();
-            connection.receiving_paused = false;
-            connection.read_or_not(ring, was_reading);
+        if connection.overfull && client.output_bytes() < UNREAD_REPLIES_MAX / 2 {
+            connection.overfull = false;
             core.resumed.push(key);
         }
         // Also finishes a close that waited for this.
@@ -331,7 +332,7 @@ impl Connection {
             let Some(client) = core.clients.get_mut(self.client) else { return bytes.len() };
             // For CLIENT LIST: as in Redis, with the requests that run now.
             client.query_bytes = bytes.len();
-            if !may_go_on(client, hard_limit) || self.receiving_paused {
+            if !may_go_on(client, hard_limit) || self.overfull {
                 // Bytes after QUIT or a protocol error are nobody's.
                 return if client.closing == Closing::No { at } else { bytes.len() };
             }
@@ -427,19 +428,6 @@ impl Connection {
         core.unsent.push(self.client);
     }
 
-    fn is_reading(&self) -> bool {
-        !self.receiving_paused && !self.crowded
-    }
-
-    fn read_or_not(&self, ring: &mut Ring, was_reading: bool) {
-        match (was_reading, self.is_reading()) {
-            _ if self.ended => {}
-            (true, false) => ring.pause_receiving(self.stream),
-            (false, true) => ring.resume_receiving(self.stream),
-            _ => {}
-        }
-    }
-
     fn after_input(&mut self, core: &mut CoreState, ring: &mut Ring) {
         let Some(client) = core.clients.get_mut(self.client) else { return };
         client.query_bytes = self.query.len();
@@ -458,12 +446,19 @@ impl Connection {
             core.doomed.push(self.client);
             return;
         }
-        // A client that waits for its own replies, or does not read them, is not read from for now. Its
-        // socket's buffer fills, and that tells it.
-        let was_reading = self.is_reading();
-        self.receiving_paused |= client.output_bytes() > UNREAD_REPLIES_MAX;
-        self.crowded = !client.may_start() && self.query.len() > WAITING_QUERY_MAX;
-        self.read_or_not(ring, was_reading);
+        self.overfull |= client.output_bytes() > UNREAD_REPLIES_MAX;
+        let waits = self.overfull || !client.may_start();
+        let held = self.overfull || client.blocked.is_some();
+        let most = if held { HELD_QUERY_MAX } else { STALLED_QUERY_MAX };
+        // What has to wait on our account must not meet the limit for requests without end.
+        let crowded = waits && self.query.len() > most.min(core.settings.query_buffer_max / 2);
+        let changed = std::mem::replace(&mut self.crowded, crowded) != crowded;
+        // The socket's buffer fills, and that tells the client.
+        match crowded {
+            _ if !changed || self.ended => {}
+            true => ring.pause_receiving(self.stream),
+            false => ring.resume_receiving(self.stream),
+        }
         if self.ended {
             core.unsent.push(self.client);
         }

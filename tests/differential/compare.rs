@@ -29,8 +29,6 @@ fn rule(argv: &Argv) -> Rule {
         b"KEYS" | b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"HKEYS" | b"HVALS" => Rule::Unordered,
         b"HGETALL" => Rule::UnorderedPairs,
         b"RANDOMKEY" | b"SRANDMEMBER" | b"HRANDFIELD" | b"ZRANDMEMBER" | b"SPOP" => Rule::Shape,
-        // How often an object is shared is each server's own business.
-        b"OBJECT" if argv.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"REFCOUNT")) => Rule::Shape,
         b"SCAN" | b"SSCAN" | b"HSCAN" | b"ZSCAN" => Rule::Scan,
         b"TTL" | b"EXPIRETIME" => Rule::Seconds,
         b"PTTL" | b"PEXPIRETIME" => Rule::Milliseconds,

@@ -578,3 +578,81 @@ fn has_delicate_number(args: &[Arg]) -> bool {
         _ => matches!(arg.name, "seconds" | "milliseconds" | "timeout" | "count" | "offset" | "ttl"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COUNTED: &[Arg] = &[
+        Arg::new("numkeys", Kind::Integer),
+        Arg::key("key").multiple(),
+        Arg::integer("weight").after("WEIGHTS").optional().multiple(),
+        Arg::integer("count").after("COUNT").optional(),
+    ];
+    const STREAMS: &[Arg] =
+        &[Arg::block("streams", &[Arg::key("key").multiple(), Arg::string("id").multiple()])
+            .after("STREAMS")];
+    const PAIRS: &[Arg] = &[
+        Arg::block("key_value", &[Arg::key("key"), Arg::string("value")]).multiple(),
+        Arg::token("later", "X").since("8.0.0"),
+    ];
+
+    fn samples(args: &'static [Arg]) -> Vec<Argv> {
+        let table = pinion::commands::table(&[]);
+        let mut generator = Generator::new(&table, 5, 0);
+        (0..400)
+            .map(|_| {
+                let mut argv = Argv::new();
+                generator.list(args, &mut argv);
+                argv
+            })
+            .collect()
+    }
+
+    #[test]
+    fn as_many_keys_as_the_count_says() {
+        let (mut right, mut weighted) = (0, 0);
+        for argv in samples(COUNTED) {
+            let count = String::from_utf8_lossy(&argv[0]).parse::<usize>().unwrap_or(usize::MAX);
+            let end = argv
+                .iter()
+                .position(|word| matches!(word.to_ascii_uppercase().as_slice(), b"WEIGHTS" | b"COUNT"));
+            right += usize::from(end.unwrap_or(argv.len()) == count.saturating_add(1));
+            weighted += usize::from(end.is_some());
+        }
+        // The rest is wrong on purpose.
+        assert!((340..400).contains(&right), "{right}");
+        assert!((100..300).contains(&weighted), "{weighted}");
+    }
+
+    #[test]
+    fn siblings_that_repeat_come_equally_often() {
+        for argv in samples(STREAMS) {
+            assert!(argv[0].eq_ignore_ascii_case(b"STREAMS"));
+            assert!(argv.len() % 2 == 1, "{argv:?}");
+        }
+    }
+
+    #[test]
+    fn blocks_repeat_as_a_whole_and_later_arguments_are_left_out() {
+        let samples = samples(PAIRS);
+        assert!(samples.iter().all(|argv| argv.len().is_multiple_of(2) && !argv.is_empty()));
+        assert!(samples.iter().any(|argv| argv.len() > 2));
+    }
+
+    /// G2
+    #[test]
+    fn no_deadline_falls_due_during_a_test() {
+        let now = 1_700_000_000_000;
+        let table = pinion::commands::table(&[]);
+        let mut generator = Generator::new(&table, 6, now);
+        for _ in 0..2000 {
+            for seconds in [generator.seconds(), generator.unix_time().saturating_sub(now / 1000)] {
+                assert!(seconds <= 0 || seconds >= 100_000, "{seconds} s from now");
+            }
+            for milliseconds in [generator.milliseconds(), generator.unix_time_ms().saturating_sub(now)] {
+                assert!(milliseconds <= 0 || milliseconds >= 100_000_000, "{milliseconds} ms from now");
+            }
+        }
+    }
+}

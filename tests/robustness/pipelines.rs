@@ -46,6 +46,33 @@ fn a_million_commands_before_the_first_reply_is_read() {
     });
 }
 
+/// The same where the replies are more than the server keeps for a client at a time, and the requests more than
+/// the sockets' buffers hold: neither side may wait for the other.
+#[test]
+fn large_replies_wait_until_all_requests_are_sent() {
+    const COMMANDS: usize = 400_000;
+    on_each_shard_count(|server| {
+        let mut setter = server.connect();
+        let value = "v".repeat(500);
+        let keys: Vec<String> = (0..4).map(|number| format!("{}:{number}", "k".repeat(40))).collect();
+        for key in &keys {
+            assert_eq!(setter.command(&["SET", key, &value]).to_string(), "+OK");
+        }
+        let witness = Witness::start(server);
+        let mut stream = connect(server);
+        let requests: Vec<u8> =
+            (0..COMMANDS).flat_map(|number| format!("GET {}\r\n", keys[number % 4]).into_bytes()).collect();
+        stream.write_all(&requests).expect("the server goes on reading");
+        let reply = format!("$500\r\n{value}\r\n").into_bytes();
+        let mut received = vec![0; reply.len() * 1000];
+        for _ in 0..COMMANDS / 1000 {
+            stream.read_exact(&mut received).expect("all replies come");
+            assert!(received.chunks(reply.len()).all(|got| got == reply));
+        }
+        witness.is_content();
+    });
+}
+
 #[test]
 fn replies_of_all_shards_keep_the_order_of_the_requests() {
     const COMMANDS: usize = 100_000;
