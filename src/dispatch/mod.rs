@@ -472,13 +472,18 @@ impl Dispatch {
 
     /// Ends the turn: everything collected leaves. Names each sleeping core that has to be woken.
     pub fn flush(&mut self, wake: impl FnMut(usize)) {
+        self.send_outgoing();
+        self.links.flush(wake);
+    }
+
+    /// Hands the collected commands to the mesh.
+    fn send_outgoing(&mut self) {
         for core in 0..self.outgoing.len() {
             if let Some(batch) = self.outgoing[core].take() {
                 self.in_flight[core] += 1;
                 self.links.send(core, Message::Work(batch));
             }
         }
-        self.links.flush(wake);
     }
 
     /// Messages that found no room: a reason to take in less work.

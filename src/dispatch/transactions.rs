@@ -107,8 +107,11 @@ fn each_intent(core: &CoreState, command: &Command, argv: Argv<'_>, mut each: im
 fn intents_here(core: &CoreState, command: &Command, argv: Argv<'_>) -> (Vec<Intent>, Option<Mode>) {
     let mut intents = Vec::new();
     each_intent(core, command, argv, |_, intent| intents.push(intent));
-    let whole =
-        (command.spec.keys.is_empty() && command.spec.flags.contains(Flag::ReadOnly)).then_some(Mode::Shared);
+    let whole = match () {
+        _ if !command.spec.keys.is_empty() => None,
+        _ if command.is_write() => Some(Mode::Exclusive),
+        _ => command.spec.flags.contains(Flag::ReadOnly).then_some(Mode::Shared),
+    };
     (intents, whole)
 }
 
@@ -199,6 +202,8 @@ impl Dispatch {
     }
 
     fn attempt(&mut self, core: &mut CoreState, id: u32) {
+        // Earlier reads of the same client may still wait to be sent; they must not be overtaken.
+        self.send_outgoing();
         let own = core.index;
         let Transactions { coordinator, running, local, .. } = &mut self.transactions;
         let procedure = &running[id as usize].as_ref().expect("it is under way").procedure;
