@@ -94,12 +94,13 @@ fn ask_about(
         .flat_map(|(database, key)| [argv(&[b"SELECT", &number(*database)]), question(key)])
         .collect();
     let replies = ask(client, &questions)?;
-    let fact = |((database, _), (asked, replied)): (&(usize, Vec<u8>), (&[Argv], &[Value]))| Fact {
+    let asked_and_replied = questions.chunks(2).zip(replies.chunks(2));
+    let facts = keys.iter().zip(asked_and_replied).map(|((database, _), (asked, replied))| Fact {
         database: *database,
         argv: asked[1].clone(),
         value: replied[1].clone(),
-    };
-    Ok(keys.iter().zip(questions.chunks(2).zip(replies.chunks(2))).map(fact).collect())
+    });
+    Ok(facts.collect())
 }
 
 /// In pieces: a pipeline whose replies fill both sockets before anyone reads would stand still.

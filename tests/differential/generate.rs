@@ -156,7 +156,7 @@ impl Generator {
         let eager = self.one_in(8);
         let mut sampled: Vec<(bool, Argv)> = Vec::new();
         self.repetitions = None;
-        for arg in args.iter().filter(|arg| exists(arg)) {
+        for arg in args.iter().filter(exists) {
             let mut words = Argv::new();
             if !arg.optional || self.one_in(if eager { 1 } else { 3 }) {
                 self.one(arg, &mut words);

@@ -45,7 +45,7 @@ fn wrong_lengths_and_counts_are_refused_with_the_references_words() {
     on_each_shard_count(|server| {
         let witness = Witness::start(server);
         compare_refusals(server);
-        witness.is_content();
+        witness.finish();
     });
 }
 
@@ -86,7 +86,7 @@ fn half_a_command_leaves_nothing_behind() {
         eventually("the command has run", || other.command(&["EXISTS", "half"]).to_string() == ":1");
         // Its connection and the witness's.
         eventually("the others are gone", || info(&mut other, "connected_clients") == 2);
-        witness.is_content();
+        witness.finish();
     });
 }
 
@@ -114,7 +114,7 @@ fn announcing_much_costs_nothing() {
         }
         let grown = resident_bytes(server).saturating_sub(before);
         assert!(grown < 64 * MEGABYTE, "100 announcements cost {grown} bytes");
-        witness.is_content();
+        witness.finish();
     });
 }
 

@@ -36,7 +36,7 @@ fn a_value_of_300_megabytes_goes_in_and_comes_out() {
         }
         drop(reader);
         assert_eq!(client.command(&["DEL", "large"]).to_string(), ":1");
-        witness.is_content();
+        witness.finish();
         // The value, its request and its reply: no more than a few copies, all given back.
         eventually("the memory is given back", || resident_bytes(server) < 200 * MEGABYTE as u64);
     });
@@ -73,7 +73,7 @@ fn who_asks_for_much_and_never_reads_is_held_back() {
         }
         drop(silent);
         eventually("they are gone", || info(&mut setter, "connected_clients") == 2);
-        witness.is_content();
+        witness.finish();
     });
 }
 
@@ -104,6 +104,6 @@ fn limits_of_query_and_output_close_only_who_exceeds_them() {
             });
             eventually("the others are left", || info(&mut other, "connected_clients") == 2);
         }
-        witness.is_content();
+        witness.finish();
     }
 }

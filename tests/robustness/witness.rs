@@ -32,7 +32,7 @@ impl Witness {
     }
 
     /// Ends it: everything it has asked was answered rightly, and it asked something.
-    pub fn is_content(self) {
+    pub fn finish(self) {
         self.over.store(true, Relaxed);
         let rounds = self.thread.join().expect("other clients are served meanwhile");
         assert!(rounds > 0);
