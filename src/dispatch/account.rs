@@ -83,7 +83,7 @@ pub(super) fn refuse(core: &mut CoreState, key: ClientKey, command: Option<&Comm
         core.command_stats.rejected(command.id);
     }
     let text = error.text();
-    core.command_stats.error(text.as_bytes());
+    core.command_stats.error(&text);
     core.counters.errors_replied += 1;
     let client = core.clients.running(key);
     if let Some(multi) = &mut client.multi {

@@ -118,7 +118,7 @@ impl Core {
                     connections.received(state, dispatch, ring, stream, &data);
                     ring.recycle(data);
                 }
-                Event::Sent { stream, buffer } => connections.sent(state, ring, stream, buffer),
+                Event::Sent { stream, buffer } => connections.sent(state, stream, buffer),
                 Event::EndOfStream { stream } => connections.ended(state, ring, stream, false),
                 Event::Failed { stream, .. } => connections.ended(state, ring, stream, true),
                 Event::SendFailed { stream, .. } => connections.send_failed(state, ring, stream),
