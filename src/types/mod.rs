@@ -6,8 +6,12 @@
 //! travel to another core.
 
 pub mod encoding;
+mod limits;
+mod list;
 mod string;
 
+pub use limits::EncodingLimits;
+pub use list::{ELEMENT_BYTES_MAX, List};
 pub use string::{
     EMBSTR_MAX, HeapString, STRING_BYTES_MAX, StringRef, StringValue, encoding_of_set, parse_int,
 };
@@ -16,6 +20,7 @@ pub use string::{
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     String(StringValue),
+    List(List),
 }
 
 const _: () = {
@@ -28,6 +33,11 @@ pub trait DataType: Default {
     fn of(value: &Value) -> Option<&Self>;
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
     fn into_value(self) -> Value;
+}
+
+/// A type that exists only while it has elements: the key of an emptied one is deleted.
+pub trait Collection: DataType {
+    fn is_empty(&self) -> bool;
 }
 
 /// What TYPE answers and SCAN … TYPE filters by.
@@ -91,20 +101,23 @@ impl Value {
     pub fn type_name(&self) -> TypeName {
         match self {
             Self::String(_) => TypeName::String,
+            Self::List(_) => TypeName::List,
         }
     }
 
     pub fn encoding(&self) -> Encoding {
         match self {
             Self::String(string) => string.encoding(),
+            Self::List(list) => list.encoding(),
         }
     }
 
     /// Bytes allocated beyond `size_of::<Value>()`, for MEMORY USAGE. `samples` bounds the elements
     /// of a collection that are looked at; 0 means all.
-    pub fn heap_bytes(&self, _samples: usize) -> usize {
+    pub fn heap_bytes(&self, samples: usize) -> usize {
         match self {
             Self::String(string) => string.heap_bytes(),
+            Self::List(list) => list.heap_bytes(samples),
         }
     }
 
@@ -113,14 +126,16 @@ impl Value {
     pub fn free_effort(&self) -> usize {
         match self {
             Self::String(_) => 1,
+            Self::List(list) => list.free_effort(),
         }
     }
 
     /// Frees at most about `budget` pieces and returns how many; with nothing left inside, 0. The
     /// value is no longer of use to anyone but the one who drops it.
-    pub fn free_slice(&mut self, _budget: usize) -> usize {
+    pub fn free_slice(&mut self, budget: usize) -> usize {
         match self {
             Self::String(_) => 0,
+            Self::List(list) => list.free_slice(budget),
         }
     }
 }

@@ -3,5 +3,7 @@
 
 mod block;
 pub mod listpack;
+pub mod quicklist;
 
 pub use listpack::{Entry, Listpack};
+pub use quicklist::{NodeLimit, Quicklist};
