@@ -19,8 +19,8 @@
 //! ```text
 //! base
 //! resp  types  net
-//! keyspace
-//! shard  mesh
+//! keyspace  mesh  transaction
+//! shard
 //! config  observability  client  session  command_table
 //! commands
 //! dispatch
@@ -51,6 +51,9 @@ pub mod session;
 
 /// The only way from one core to another.
 pub mod mesh;
+
+/// Atomicity over shards.
+pub mod transaction;
 
 /// One core's data and the consequences of changing it.
 pub mod shard;

@@ -10,8 +10,11 @@
 //! reached, only that `*` has to be tried further on, never an earlier one: at worst the product of the
 //! lengths, whatever the pattern.
 //!
-//! Quirks kept: nothing but the empty pattern matches the empty string, ranges compare bytes as signed
+//! Quirks kept: a pattern that needs more than a thousand stars matches nothing, nothing but the empty pattern matches the empty string, ranges compare bytes as signed
 //! numbers, and an escaped byte within a class is compared with its case even if case is ignored.
+
+/// Redis gives up there, to protect itself from what such patterns cost it.
+const STARS_MAX: usize = 1000;
 
 /// Must letters be of the same case?
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,6 +29,7 @@ pub fn matches(pattern: &[u8], text: &[u8], case: Case) -> bool {
         return pattern.is_empty();
     }
     let (mut at, mut seen) = (0, 0);
+    let mut stars = 0;
     // Behind the last star: its pattern and the first byte it has not swallowed.
     let mut retry: Option<(usize, usize)> = None;
     while seen < text.len() {
@@ -33,6 +37,10 @@ pub fn matches(pattern: &[u8], text: &[u8], case: Case) -> bool {
             at = skip_stars(pattern, at);
             if at == pattern.len() {
                 return true;
+            }
+            stars += 1;
+            if stars > STARS_MAX {
+                return false;
             }
             retry = Some((at, seen));
         } else if let Some(next) = element(pattern, at, text[seen], case) {
@@ -114,6 +122,13 @@ fn same(left: u8, right: u8, case: Case) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_thousand_stars_are_enough() {
+        let text = "a".repeat(3000);
+        assert!(matches("*?".repeat(1000).as_bytes(), text.as_bytes(), Case::Sensitive));
+        assert!(!matches("*?".repeat(1001).as_bytes(), text.as_bytes(), Case::Sensitive));
+    }
 
     fn check(pattern: &str, yes: &[&str], no: &[&str]) {
         for text in yes {

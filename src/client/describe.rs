@@ -18,7 +18,8 @@ impl Client {
     pub fn describe(&self, now: UnixMillis, command: Option<&str>, arguments_bytes: usize) -> String {
         let mut line = String::with_capacity(320);
         let seconds = |since: UnixMillis| (now.0 / 1000).saturating_sub(since.0 / 1000);
-        let pending = self.output_bytes();
+        // What the kernel has taken at once is confirmed a turn later; it does not wait.
+        let pending = self.output.pending_bytes() + self.slow_sending_bytes();
         let fixed = pending.min(FIXED_BUFFER_BYTES);
         let beyond = pending - fixed;
         let room = self.output.room();
@@ -55,7 +56,7 @@ impl Client {
             write!(
                 line,
                 " events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}",
-                if self.sending_bytes > 0 { "rw" } else { "r" },
+                if self.slow_sending_bytes() > 0 { "rw" } else { "r" },
                 command.unwrap_or("NULL"),
                 super::DEFAULT_USER,
                 if self.protocol == Protocol::Resp3 { 3 } else { 2 },

@@ -189,6 +189,12 @@ impl Client {
         self.in_flight.barriers == 0 && self.blocked.is_none() && self.closing == Closing::No
     }
 
+    /// Bytes handed to the kernel that are more than it takes at once.
+    pub fn slow_sending_bytes(&self) -> usize {
+        const TAKEN_AT_ONCE: usize = 16 * 1024;
+        if self.sending_bytes > TAKEN_AT_ONCE { self.sending_bytes } else { 0 }
+    }
+
     /// Bytes of replies that have not left.
     pub fn output_bytes(&self) -> usize {
         self.output.pending_bytes() + self.sending_bytes

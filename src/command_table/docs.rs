@@ -26,7 +26,7 @@ pub fn write_info(table: &CommandTable, command: &Command, name: &str, reply: &m
     reply.integer(range.step);
     let categories = spec.all_categories();
     reply.set(categories.len());
-    categories.iter().for_each(|category| reply.simple(&format!("@{}", category.name())));
+    categories.iter().for_each(|category| reply.simple(format!("@{}", category.name())));
     reply.set(spec.tips.len());
     spec.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
     reply.set(spec.keys.len());
@@ -40,7 +40,9 @@ pub fn write_info(table: &CommandTable, command: &Command, name: &str, reply: &m
 fn write_flags(spec: &CommandSpec, reply: &mut Reply<'_>) {
     // Redis lists it right before `allow_busy`, its last one.
     let movable = LegacyRange::of(spec.keys).movable.then_some("movablekeys");
-    let (last, others): (Vec<Flag>, Vec<Flag>) = spec.flags.iter().partition(|flag| *flag == Flag::AllowBusy);
+    // What guards DEBUG and MODULE is not shown, as in Redis.
+    let listed = spec.flags.iter().filter(|flag| *flag != Flag::Protected);
+    let (last, others): (Vec<Flag>, Vec<Flag>) = listed.partition(|flag| *flag == Flag::AllowBusy);
     let name = |flag: &Flag| flag.name();
     let names: Vec<&str> = others.iter().map(name).chain(movable).chain(last.iter().map(name)).collect();
     reply.set(names.len());

@@ -208,18 +208,21 @@ fn unknown_command(argv: Argv<'_>) -> CommandError {
         if quoted.len() >= 128 {
             break;
         }
-        let room = 128 - quoted.len();
-        let shown = String::from_utf8_lossy(&arg[..arg.len().min(room)]).into_owned();
-        quoted.push_str(&format!("'{shown}' "));
+        quoted.push_str(&format!("'{}' ", shown(arg, 128 - quoted.len())));
     }
-    let name = argv.first().unwrap_or_default();
-    let name = String::from_utf8_lossy(&name[..name.len().min(128)]).into_owned();
+    let name = shown(argv.first().unwrap_or_default(), 128);
     CommandError::built(format!("ERR unknown command '{name}', with args beginning with: {quoted}"))
 }
 
+/// The beginning of an argument in an error text; as in Redis, a NUL ends it.
+fn shown(arg: &[u8], bytes_max: usize) -> String {
+    let arg = &arg[..arg.len().min(bytes_max)];
+    let end = arg.iter().position(|byte| *byte == 0).unwrap_or(arg.len());
+    String::from_utf8_lossy(&arg[..end]).into_owned()
+}
+
 fn unknown_subcommand(argv: Argv<'_>) -> CommandError {
-    let sub = argv.get(1).unwrap_or_default();
-    let sub = String::from_utf8_lossy(&sub[..sub.len().min(128)]).into_owned();
+    let sub = shown(argv.get(1).unwrap_or_default(), 128);
     let name = String::from_utf8_lossy(argv.first().unwrap_or_default()).to_ascii_uppercase();
     CommandError::built(format!("ERR unknown subcommand '{sub}'. Try {name} HELP."))
 }

@@ -189,6 +189,7 @@ pub(super) const KILL: CommandSpec = CommandSpec {
 };
 
 /// Whom CLIENT KILL closes, and how it answers.
+#[derive(Debug)]
 struct Verdict {
     filter: ClientFilter,
     /// `CLIENT KILL addr`: it must be there, and the asker may be it.
@@ -446,9 +447,9 @@ mod tests {
     #[test]
     fn client_kill_has_two_forms() {
         let parse = |request| with_args(request, |args| Verdict::parse(args, 9));
-        let old = parse("CLIENT KILL 1.2.3.4:5").ok().expect("the old form");
+        let old = parse("CLIENT KILL 1.2.3.4:5").expect("the old form");
         assert!(old.old_form && old.filter.except.is_none(), "it may close the asker");
-        let new = parse("CLIENT KILL TYPE normal ID 4 MAXAGE 60").ok().expect("the new form");
+        let new = parse("CLIENT KILL TYPE normal ID 4 MAXAGE 60").expect("the new form");
         let expected = ClientFilter {
             id: Some(4),
             class: Some(ClientClass::Normal),
@@ -457,7 +458,7 @@ mod tests {
             ..ClientFilter::default()
         };
         assert!(!new.old_form && new.filter == expected);
-        let spares = |request| parse(request).ok().expect("valid").filter.except;
+        let spares = |request| parse(request).expect("valid").filter.except;
         assert_eq!(spares("CLIENT KILL SKIPME no ID 4"), None);
         assert_eq!(spares("CLIENT KILL SKIPME yes ID 4"), Some(9));
     }
@@ -465,7 +466,7 @@ mod tests {
     #[test]
     fn refusals_of_client_kill() {
         let refusal = |request| {
-            let error = with_args(request, |args| Verdict::parse(args, 9)).err().expect("refused");
+            let error = with_args(request, |args| Verdict::parse(args, 9)).expect_err("refused");
             error.text().into_owned()
         };
         assert_eq!(refusal("CLIENT KILL ID 0"), "ERR client-id should be greater than 0");

@@ -15,10 +15,11 @@ use crate::config::value::Refusal;
 use crate::config::{Config, rewrite};
 use crate::observability::{Counters, Level, process};
 use crate::resp::Reply;
-use crate::session::{CoreState, Session, Shared};
+use crate::session::{CoreState, ListeningChange, Session, Shared};
 use crate::shard::{CommandError, CommandResult, ShardStats};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 pub(super) const COMMANDS: &[&CommandSpec] = &[&CONFIG];
 
@@ -48,7 +49,7 @@ const GET: CommandSpec = CommandSpec {
     name: "GET",
     full_name: "config|get",
     arity: Arity::AtLeast(3),
-    complexity: "O(N) when N is the number of configuration parameters provided",
+    complexity: "O(N) when N is the number of configuration parameters provided.",
     summary: "Shows the parameters whose names match a pattern.",
     args: &[Arg::block("parameter", &[Arg::string("parameter")]).multiple()],
     handler: Handler::Client(get),
@@ -71,7 +72,7 @@ const SET: CommandSpec = CommandSpec {
     name: "SET",
     full_name: "config|set",
     arity: Arity::AtLeast(4),
-    complexity: "O(N) when N is the number of configuration parameters provided",
+    complexity: "O(N) when N is the number of configuration parameters provided.",
     summary: "Changes parameters: all that are named, or none.",
     args: &[Arg::block("parameter_value", &[Arg::string("parameter"), Arg::string("value")]).multiple()],
     tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
@@ -89,8 +90,12 @@ fn set(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
         protected: core.config.get(ENABLE_PROTECTED_CONFIGS).allows(is_local),
         loading: core.settings.loading,
     };
+    let mut listening: Option<ListeningChange> = None;
     let changed = core.shared.change_config(|current| {
         let update = set_and_apply(current, &pairs, permission, |config, changed| {
+            if changed.place == PORT.place() || changed.place == BIND.place() {
+                return listen(&core.shared, current, config, changed, &mut listening);
+            }
             apply(&core.shared, config, changed)
         });
         let Update { mut config, changed } = update.map_err(|error| error_of(&error))?;
@@ -99,6 +104,10 @@ fn set(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
         }
         Ok::<_, CommandError>((config, changed))
     })?;
+    if let Some(change) = listening {
+        core.shared.port.store(usize::from(change.port), Ordering::Relaxed);
+        core.shared.change_listening(change);
+    }
     for changed in changed {
         core.shared.log.verbose(format!("{} changed by CONFIG SET", changed.name));
     }
@@ -123,12 +132,35 @@ fn apply(shared: &Shared, config: &Config, changed: &Changed) -> Result<(), Refu
     } else if is(APPENDONLY.place()) && config.get(APPENDONLY) {
         shared.log.warning("CONFIG SET appendonly yes: persistence is not available yet");
         return Err("Unable to turn on AOF. Check server logs.".into());
-    } else if is(PORT.place()) || is(TLS_PORT.place()) {
-        shared.log.warning("CONFIG SET port: the port cannot be changed while the server runs, so far");
+    } else if is(TLS_PORT.place()) && config.get(TLS_PORT) != 0 {
+        shared.log.warning("CONFIG SET tls-port: TLS is not available yet");
         return Err("Unable to listen on this port. Check server logs.".into());
-    } else if is(BIND.place()) {
-        shared.log.warning("CONFIG SET bind: the addresses cannot be changed while the server runs, so far");
-        return Err("Failed to bind to specified addresses.".into());
+    }
+    Ok(())
+}
+
+/// Port and addresses change together; `listening` holds the sockets until it is certain that they are wanted.
+fn listen(
+    shared: &Shared,
+    current: &Config,
+    config: &Config,
+    changed: &Changed,
+    listening: &mut Option<ListeningChange>,
+) -> Result<(), Refusal> {
+    if config.get(PORT) == current.get(PORT) && config.get(BIND) == current.get(BIND) {
+        // The way back: the old sockets are still open.
+        *listening = None;
+        return Ok(());
+    }
+    if listening.is_none() {
+        let opened = ListeningChange::open(current, config).map_err(|error| {
+            shared.log.warning(format!("CONFIG SET {}: {error}", changed.name));
+            match changed.place == PORT.place() {
+                true => "Unable to listen on this port. Check server logs.",
+                false => "Failed to bind to specified addresses.",
+            }
+        });
+        *listening = Some(opened?);
     }
     Ok(())
 }
@@ -160,6 +192,10 @@ fn enter_shown_directory(config: &mut Config) {
 
 fn reload(core: &mut CoreState, _: Asker, _: Args<'_>) -> Contribution {
     core.reload_config();
+    // The first core accepts for all.
+    if core.index == 0 {
+        core.listening.extend(core.shared.take_listening());
+    }
     Box::new(())
 }
 
@@ -172,7 +208,7 @@ const RESETSTAT: CommandSpec = CommandSpec {
     name: "RESETSTAT",
     full_name: "config|resetstat",
     arity: Arity::Exactly(2),
-    complexity: "O(1)",
+    complexity: "O(1).",
     summary: "Sets the figures of INFO back to zero.",
     handler: Handler::EveryCore { begin: |_, _| Ok(()), collect: reset_statistics, finish: ok },
     ..SUBCOMMAND
@@ -191,32 +227,33 @@ const REWRITE: CommandSpec = CommandSpec {
     full_name: "config|rewrite",
     arity: Arity::Exactly(2),
     since: "2.8.0",
-    complexity: "O(1)",
+    complexity: "O(1).",
     summary: "Writes the parameters in force into the configuration file.",
     handler: Handler::Client(|session, _, reply| {
-        let core = &*session.core;
-        let Some(path) = core.config.directives.file.as_deref() else {
-            return Err(CommandError::Text("ERR The server is running without a config file"));
-        };
-        if let Err(error) = rewrite_file(path, &core.config) {
-            let reason = reason(&error);
-            core.shared.log.warning(format!("CONFIG REWRITE failed: {reason}"));
-            return Err(CommandError::built(format!("ERR Rewriting config file: {reason}")));
-        }
-        core.shared.log.notice("CONFIG REWRITE executed with success.");
+        rewrite_file(session.core, rewrite::rewrite)?;
         reply.ok();
         Ok(())
     }),
     ..SUBCOMMAND
 };
 
-fn rewrite_file(path: &Path, config: &Config) -> std::io::Result<()> {
-    let old = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
+/// Writes the configuration file anew; `rewrite` makes the new text from the old one.
+pub(super) fn rewrite_file(core: &CoreState, rewrite: fn(&[u8], &Config) -> Vec<u8>) -> CommandResult {
+    let Some(path) = core.config.directives.file.as_deref() else {
+        return Err(CommandError::Text("ERR The server is running without a config file"));
     };
-    rewrite::replace_file(path, &rewrite::rewrite(&old, config))
+    let old = match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    };
+    let written = old.and_then(|old| rewrite::replace_file(path, &rewrite(&old, &core.config)));
+    written.map_err(|error| {
+        let reason = reason(&error);
+        core.shared.log.warning(format!("CONFIG REWRITE failed: {reason}"));
+        CommandError::built(format!("ERR Rewriting config file: {reason}"))
+    })?;
+    core.shared.log.notice("CONFIG REWRITE executed with success.");
+    Ok(())
 }
 
 const HELP: CommandSpec = CommandSpec {
@@ -225,7 +262,7 @@ const HELP: CommandSpec = CommandSpec {
     arity: Arity::Exactly(2),
     flags: Flags::of(&[Flag::Loading, Flag::Stale]),
     since: "5.0.0",
-    complexity: "O(1)",
+    complexity: "O(1).",
     summary: "Shows the subcommands.",
     handler: Handler::Client(|_, _, reply| {
         help::write(

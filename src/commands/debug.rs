@@ -11,6 +11,7 @@ use crate::base::number::parse_i64;
 use crate::command_table::{
     Args, Arity, Asker, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler,
 };
+use crate::config::rewrite;
 use crate::keyspace::{Entry, TableShape, Ttl};
 use crate::resp::Reply;
 use crate::session::{CoreState, Session};
@@ -39,6 +40,7 @@ const DEBUG: CommandSpec = CommandSpec {
 /// What is asked for, its arguments checked.
 enum Action<'a> {
     ChangeReplicationId,
+    RewriteConfig,
     Digest,
     DigestValue(Args<'a>),
     Error(&'a [u8]),
@@ -50,6 +52,7 @@ enum Action<'a> {
     Listpack(&'a [u8]),
     Log(&'a [u8]),
     Object(&'a [u8]),
+    PauseCron(bool),
     Populate {
         count: u64,
         prefix: &'a [u8],
@@ -76,6 +79,7 @@ impl<'a> Action<'a> {
         };
         Ok(match (name.to_ascii_uppercase().as_slice(), count) {
             (b"CHANGE-REPL-ID", 0) => Self::ChangeReplicationId,
+            (b"CONFIG-REWRITE-FORCE-ALL", 0) => Self::RewriteConfig,
             (b"DIGEST", 0) => Self::Digest,
             (b"DIGEST-VALUE", _) => Self::DigestValue(args),
             (b"ERROR", _) => one(Self::Error)?,
@@ -92,6 +96,7 @@ impl<'a> Action<'a> {
             }
             (b"LOG", _) => one(Self::Log)?,
             (b"OBJECT", 1 | 2) => Self::Object(args.bytes()?),
+            (b"PAUSE-CRON", _) => one(|flag| Self::PauseCron(leading_number(flag) != 0.0))?,
             (b"POPULATE", 1..=3) => populate(args)?,
             (b"PROTOCOL", _) => one(Self::Protocol)?,
             (b"QUICKLIST", 1 | 2) => Self::Quicklist(args.bytes()?),
@@ -173,6 +178,7 @@ fn begin(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
             let text = String::from_utf8_lossy(text).into_owned();
             return Err(CommandError::built(text));
         }
+        Action::RewriteConfig => super::config::rewrite_file(core, rewrite::rewrite_all)?,
         Action::Refused(text) => return Err(CommandError::Text(text)),
         Action::Log(text) => {
             core.shared.log.warning(format!("DEBUG LOG: {}", String::from_utf8_lossy(text)));
@@ -216,6 +222,10 @@ fn collect(core: &mut CoreState, asker: Asker, args: Args<'_>) -> Contribution {
             let clock = core.shard.access_clock;
             Box::new(keyspace.find(key).map(|entry| describe(entry, clock)))
         }
+        Action::PauseCron(paused) => {
+            core.cron_paused = paused;
+            Box::new(())
+        }
         Action::Populate { count, prefix, size } => {
             fill(core, asker.db, count, prefix, size);
             Box::new(())
@@ -245,14 +255,14 @@ fn finish(
     match Action::of(args, session.core.settings.databases)? {
         Action::Digest => {
             let cores: Vec<Vec<DatabaseDigest>> = parts.into_iter().map(taken).collect();
-            reply.simple(&digest::of_dataset(&cores).to_hex());
+            reply.simple(digest::of_dataset(&cores).to_hex());
         }
         Action::DigestValue(keys) => {
             let cores: Vec<Vec<Option<Digest>>> = parts.into_iter().map(taken).collect();
             reply.array(keys.remaining());
             for index in 0..keys.remaining() {
                 let found = cores.iter().find_map(|digests| digests[index].clone());
-                reply.simple(&found.unwrap_or_default().to_hex());
+                reply.simple(found.unwrap_or_default().to_hex());
             }
         }
         Action::Help => help(reply),
@@ -399,6 +409,7 @@ fn help(reply: &mut Reply<'_>) {
         "DEBUG",
         &[
             ("CHANGE-REPL-ID", &["Gives the server a new replication id."]),
+            ("CONFIG-REWRITE-FORCE-ALL", &["CONFIG REWRITE, with the parameters at their defaults too."]),
             ("DIGEST", &["A digest of all data; equal data have equal digests."]),
             ("DIGEST-VALUE <key> [<key> ...]", &["Digests of the values of these keys."]),
             ("ERROR <string>", &["Replies with <string> as an error."]),
@@ -406,6 +417,7 @@ fn help(reply: &mut Reply<'_>) {
             ("HTSTATS-KEY <key>", &["The hash table of a value in figures."]),
             ("LOG <message>", &["Writes <message> into the log."]),
             ("OBJECT <key>", &["How the value of <key> is stored."]),
+            ("PAUSE-CRON <0|1>", &["Stops or starts the periodic duties of all cores."]),
             (
                 "POPULATE <count> [<prefix>] [<size>]",
                 &["Creates <count> strings named key:<num>, or <prefix>:<num>, of <size> bytes."],

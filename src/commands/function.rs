@@ -1,6 +1,7 @@
 //! FUNCTION: there are no functions yet. What can be said truly of none is said, the rest is refused.
 
 use super::help;
+use crate::base::crc::crc64;
 use crate::command_table::{Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler};
 use crate::resp::Reply;
 use crate::session::Session;
@@ -10,6 +11,9 @@ pub(super) const COMMANDS: &[&CommandSpec] = &[&FUNCTION];
 
 const NOT_YET: CommandError =
     CommandError::Text("ERR functions are not available yet in this version of Pinion");
+
+/// Of dumps as redis-server 7.0 writes them.
+const RDB_VERSION: u16 = 10;
 
 const FUNCTION: CommandSpec = CommandSpec {
     name: "FUNCTION",
@@ -27,7 +31,7 @@ const SUBCOMMAND: CommandSpec = CommandSpec {
     arity: Arity::Exactly(2),
     group: Group::Scripting,
     since: "7.0.0",
-    complexity: "O(1)",
+    complexity: "O(1).",
     ..DEFAULTS
 };
 
@@ -40,7 +44,7 @@ const FLUSH: CommandSpec = CommandSpec {
     full_name: "function|flush",
     arity: Arity::AtLeast(2),
     flags: WRITE,
-    complexity: "O(N) where N is the number of functions deleted",
+    complexity: "O(N) where N is the number of functions deleted.",
     summary: "Deletes all libraries.",
     args: &[Arg::one_of("async", &[Arg::token("async", "ASYNC"), Arg::token("sync", "SYNC")]).optional()],
     tips: ALL_SUCCEED,
@@ -64,7 +68,7 @@ const LIST: CommandSpec = CommandSpec {
     full_name: "function|list",
     arity: Arity::AtLeast(2),
     flags: Flags::of(&[Flag::NoScript]),
-    complexity: "O(N) where N is the number of functions",
+    complexity: "O(N) where N is the number of functions.",
     summary: "Lists the libraries.",
     args: &[
         Arg::string("library-name-pattern").after("LIBRARYNAME").optional(),
@@ -136,7 +140,7 @@ const LOAD: CommandSpec = CommandSpec {
     full_name: "function|load",
     arity: Arity::AtLeast(3),
     flags: LOADING,
-    complexity: "O(1) (considering compilation time is redundant)",
+    complexity: "O(1) (considering compilation time is redundant).",
     summary: "Adds a library.",
     args: &[Arg::token("replace", "REPLACE").optional(), Arg::string("function-code")],
     tips: ALL_SUCCEED,
@@ -148,9 +152,15 @@ const DUMP: CommandSpec = CommandSpec {
     name: "DUMP",
     full_name: "function|dump",
     flags: Flags::of(&[Flag::NoScript]),
-    complexity: "O(N) where N is the number of functions",
+    complexity: "O(N) where N is the number of functions.",
     summary: "Serialises all libraries.",
-    handler: Handler::Client(|_, _, _| Err(NOT_YET)),
+    handler: Handler::Client(|_, _, reply| {
+        // No library: the version of the format, and the checksum that ends every dump.
+        let mut dump = RDB_VERSION.to_le_bytes().to_vec();
+        dump.extend_from_slice(&crc64(0, &dump).to_le_bytes());
+        reply.bulk(&dump);
+        Ok(())
+    }),
     ..SUBCOMMAND
 };
 
@@ -159,7 +169,7 @@ const RESTORE: CommandSpec = CommandSpec {
     full_name: "function|restore",
     arity: Arity::AtLeast(3),
     flags: LOADING,
-    complexity: "O(N) where N is the number of functions on the payload",
+    complexity: "O(N) where N is the number of functions on the payload.",
     summary: "Restores serialised libraries.",
     args: &[
         Arg::string("serialized-value"),
@@ -190,7 +200,7 @@ const HELP: CommandSpec = CommandSpec {
                 ("STATS", &["Which function runs, and the engines."]),
                 ("KILL", &["Stops the function that runs."]),
                 ("FLUSH [ASYNC|SYNC]", &["Deletes all libraries."]),
-                ("DUMP", &["Not available yet."]),
+                ("DUMP", &["Serialises all libraries."]),
                 ("RESTORE <PAYLOAD> [FLUSH|APPEND|REPLACE]", &["Not available yet."]),
             ],
         );

@@ -7,10 +7,10 @@ use crate::shard::{CommandError, CommandResult};
 pub(super) fn write(reply: &mut Reply<'_>, container: &str, forms: &[(&str, &[&str])]) {
     let lines: usize = forms.iter().map(|(_, explanation)| 1 + explanation.len()).sum();
     reply.array(lines + 3);
-    reply.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    reply.simple(format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     for (form, explanation) in forms {
         reply.simple(form);
-        explanation.iter().for_each(|line| reply.simple(&format!("    {line}")));
+        explanation.iter().for_each(|line| reply.simple(format!("    {line}")));
     }
     reply.simple("HELP");
     reply.simple("    Shows these lines.");
@@ -27,7 +27,7 @@ pub(super) fn wrong_form(container: &str, name: &[u8]) -> CommandError {
 /// The same for lines that are written out already.
 pub(super) fn lines(reply: &mut Reply<'_>, container: &str, lines: &[&str]) -> CommandResult {
     reply.array(lines.len() + 3);
-    reply.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    reply.simple(format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     lines.iter().for_each(|line| reply.simple(line));
     reply.simple("HELP");
     reply.simple("    Prints this help.");

@@ -25,7 +25,7 @@ const INFO: CommandSpec = CommandSpec {
     group: Group::Server,
     categories: &[crate::command_table::Category::Dangerous],
     since: "1.0.0",
-    complexity: "O(1)",
+    complexity: "O(1).",
     summary: "Reports on the server: what it is, what it has done, how it is.",
     args: &[Arg::string("section").optional().multiple()],
     tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],

@@ -30,7 +30,7 @@ const SUBCOMMAND: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale]),
     group: Group::Server,
     since: "2.8.13",
-    complexity: "O(1)",
+    complexity: "O(1).",
     tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
     ..DEFAULTS
 };

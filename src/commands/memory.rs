@@ -31,7 +31,7 @@ const SUBCOMMAND: CommandSpec = CommandSpec {
     arity: Arity::Exactly(2),
     group: Group::Server,
     since: "4.0.0",
-    complexity: "O(1)",
+    complexity: "O(1).",
     tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
     ..DEFAULTS
 };
@@ -173,7 +173,8 @@ fn doctor(report: &Report<'_>) -> String {
     const NOTABLE_SURPLUS: i64 = 10 << 20;
     let server = &report.server;
     let Allocator { allocated, active, resident } = server.allocator;
-    if allocated < LITTLE {
+    // An empty server takes some memory for each of its cores.
+    if allocated.saturating_sub(server.startup_bytes) < LITTLE {
         return "Hi Sam, this instance is empty or uses very little memory: there is nothing to be learned from \
                 its figures. Fill it with data and ask again.\n"
             .into();
@@ -222,7 +223,7 @@ fn doctor(report: &Report<'_>) -> String {
 const PURGE: CommandSpec = CommandSpec {
     name: "PURGE",
     full_name: "memory|purge",
-    complexity: "Depends on how much memory is allocated, could be slow",
+    complexity: "O(N) where N is the memory that the allocator holds.",
     summary: "Lets the allocator return what is unused.",
     tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
     handler: Handler::Client(|_, _, reply| {
@@ -238,7 +239,7 @@ const PURGE: CommandSpec = CommandSpec {
 const MALLOC_STATS: CommandSpec = CommandSpec {
     name: "MALLOC-STATS",
     full_name: "memory|malloc-stats",
-    complexity: "Depends on how much memory is allocated, could be slow",
+    complexity: "O(N) where N is the memory that the allocator holds.",
     summary: "Shows the allocator's own report.",
     handler: Handler::Client(|_, _, reply| {
         reply.verbatim(b"txt", &Allocator::report());

@@ -1,5 +1,6 @@
 //! OBJECT: how a value is kept.
 
+use super::help;
 use crate::command_table::{Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Handler, KeySpec};
 use crate::keyspace::{Entry, ValueRef};
 use crate::resp::Reply;
@@ -70,7 +71,7 @@ const HELP: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Loading, Flag::Stale]),
     since: "6.2.0",
     summary: "Lists the subcommands.",
-    handler: Handler::Client(help),
+    handler: Handler::Client(show_help),
     ..DEFAULTS
 };
 
@@ -139,22 +140,14 @@ fn show(
     }
 }
 
-fn help(_: &mut Session<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    const LINES: &[&str] = &[
-        "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "ENCODING <key>",
-        "    The internal form in which the value of <key> is kept.",
-        "FREQ <key>",
-        "    How often <key> is used, on a logarithmic scale (LFU policies only).",
-        "IDLETIME <key>",
-        "    For about how many seconds <key> has not been used.",
-        "REFCOUNT <key>",
-        "    The number of references to the value of <key>.",
-        "HELP",
-        "    Prints this help.",
+fn show_help(_: &mut Session<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    const FORMS: &[(&str, &[&str])] = &[
+        ("ENCODING <key>", &["The internal form in which the value of <key> is kept."]),
+        ("FREQ <key>", &["How often <key> is used, on a logarithmic scale (LFU policies only)."]),
+        ("IDLETIME <key>", &["For about how many seconds <key> has not been used."]),
+        ("REFCOUNT <key>", &["The number of references to the value of <key>."]),
     ];
-    reply.array(LINES.len());
-    LINES.iter().for_each(|line| reply.simple(line));
+    help::write(reply, "OBJECT", FORMS);
     Ok(())
 }
 

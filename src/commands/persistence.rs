@@ -17,7 +17,7 @@ const SAVE: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::NoScript, Flag::NoAsyncLoading, Flag::NoMulti]),
     group: Group::Server,
     since: "1.0.0",
-    complexity: "O(N) where N is the total number of keys in all databases",
+    complexity: "O(N) where N is the total number of keys in all databases.",
     summary: "Writes a snapshot, and lets all clients wait for it.",
     handler: Handler::Client(|_, _, _| Err(NOT_YET)),
     ..DEFAULTS
@@ -30,7 +30,7 @@ const BGSAVE: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::NoScript, Flag::NoAsyncLoading]),
     group: Group::Server,
     since: "1.0.0",
-    complexity: "O(1)",
+    complexity: "O(1).",
     summary: "Writes a snapshot in the background.",
     args: &[Arg::token("schedule", "SCHEDULE").optional().since("3.2.2")],
     handler: Handler::Client(background_save),
@@ -51,7 +51,7 @@ const BGREWRITEAOF: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::NoScript, Flag::NoAsyncLoading]),
     group: Group::Server,
     since: "1.0.0",
-    complexity: "O(1)",
+    complexity: "O(1).",
     summary: "Writes the append-only file anew in the background.",
     handler: Handler::Client(|_, _, _| Err(NOT_YET)),
     ..DEFAULTS
@@ -65,7 +65,7 @@ const LASTSAVE: CommandSpec = CommandSpec {
     group: Group::Server,
     categories: &[Category::Admin, Category::Dangerous],
     since: "1.0.0",
-    complexity: "O(1)",
+    complexity: "O(1).",
     summary: "Tells when the last snapshot was written; the start counts as one.",
     tips: &["nondeterministic_output"],
     handler: Handler::Client(|session, _, reply| {

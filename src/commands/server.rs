@@ -18,7 +18,7 @@ const TIME: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Loading, Flag::Stale, Flag::Fast]),
     group: Group::Server,
     since: "2.6.0",
-    complexity: "O(1)",
+    complexity: "O(1).",
     summary: "Tells the server's time.",
     tips: &["nondeterministic_output"],
     handler: Handler::Client(|_, _, reply| {
@@ -38,7 +38,7 @@ const LOLWUT: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::ReadOnly, Flag::Fast]),
     group: Group::Server,
     since: "5.0.0",
-    complexity: "",
+    complexity: "O(1).",
     summary: "Draws something, and tells the version.",
     args: &[Arg::integer("version").after("VERSION").optional()],
     handler: Handler::Client(lolwut),
@@ -80,7 +80,7 @@ const SHUTDOWN: CommandSpec = CommandSpec {
     group: Group::Server,
     since: "1.0.0",
     complexity: "O(N) when saving, where N is the total number of keys in all databases when saving data, \
-                 otherwise O(1)",
+                 otherwise O(1).",
     summary: "Stops the server.",
     args: &[
         Arg::one_of("nosave_save", &[Arg::token("nosave", "NOSAVE"), Arg::token("save", "SAVE")]).optional(),
@@ -157,7 +157,7 @@ const ROLE: CommandSpec = CommandSpec {
     group: Group::Server,
     categories: &[Category::Admin, Category::Dangerous],
     since: "2.8.12",
-    complexity: "O(1)",
+    complexity: "O(1).",
     summary: "Tells the server's part in replication.",
     handler: Handler::Client(|_, _, reply| {
         reply.array(3);
@@ -184,7 +184,7 @@ const REPLICAOF: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::NoScript, Flag::Stale, Flag::NoAsyncLoading]),
     group: Group::Server,
     since: "5.0.0",
-    complexity: "O(1)",
+    complexity: "O(1).",
     summary: "Follows another server, or none.",
     args: REPLICATION_ARGS,
     handler: Handler::Client(replica_of),

@@ -35,7 +35,7 @@ const GET: CommandSpec = CommandSpec {
     flags: ADMIN,
     group: Group::Server,
     since: "2.2.12",
-    complexity: "O(N) where N is the number of entries returned",
+    complexity: "O(N) where N is the number of entries returned.",
     summary: "Lists the newest slow commands.",
     args: &[Arg::integer("count").optional()],
     tips: &["request_policy:all_nodes", "nondeterministic_output"],
@@ -95,7 +95,7 @@ const LEN: CommandSpec = CommandSpec {
     flags: ADMIN,
     group: Group::Server,
     since: "2.2.12",
-    complexity: "O(1)",
+    complexity: "O(1).",
     summary: "Counts the slow commands that are remembered.",
     tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
     handler: Handler::EveryCore {
@@ -118,7 +118,7 @@ const RESET: CommandSpec = CommandSpec {
     flags: ADMIN,
     group: Group::Server,
     since: "2.2.12",
-    complexity: "O(N) where N is the number of entries in the slowlog",
+    complexity: "O(N) where N is the number of entries in the slowlog.",
     summary: "Forgets the slow commands.",
     tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
     handler: Handler::EveryCore {
@@ -144,7 +144,7 @@ const HELP: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Loading, Flag::Stale]),
     group: Group::Server,
     since: "6.2.0",
-    complexity: "O(1)",
+    complexity: "O(1).",
     summary: "Shows the subcommands.",
     handler: Handler::Client(|_, _, reply| {
         help::write(

@@ -1,5 +1,6 @@
 //! Strings of several keys: MGET, MSET, and those that set all keys or none.
 
+use super::string::declare_set;
 use super::string_options::{Condition, EXPIRATION_ARGS, Expiry, Options, Reader};
 use crate::base::UnixMillis;
 use crate::base::number::parse_i64;
@@ -59,7 +60,7 @@ const MSET: CommandSpec = CommandSpec {
 };
 
 fn mset(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    if args.remaining() % 2 != 0 {
+    if !args.remaining().is_multiple_of(2) {
         return Err(CommandError::WrongArity("mset"));
     }
     while let (Some(key), Some(value)) = (args.next(), args.next()) {
@@ -107,7 +108,7 @@ impl<'a> Request<'a> {
     fn parse(argv: Argv<'a>) -> Result<Self, CommandError> {
         let name = argv.first().expect("a request has a name");
         if !name.eq_ignore_ascii_case(b"msetex") {
-            if argv.len() % 2 == 0 {
+            if argv.len().is_multiple_of(2) {
                 return Err(CommandError::WrongArity("msetnx"));
             }
             let options = Options { condition: Condition::Absent, get: false, expiry: Expiry::Unsaid };
@@ -162,10 +163,7 @@ fn set_one(ctx: &mut Context<'_>, key: &[u8], value: &[u8], ttl: Ttl) {
         ctx.peek(key);
     }
     ctx.set_string(key, value, ttl);
-    ctx.modified(key, Event::Set);
-    if matches!(ttl, Ttl::At(_)) {
-        ctx.announce(key, Event::Expire);
-    }
+    declare_set(ctx, key, ttl);
 }
 
 fn plan_set_all(argv: Argv<'_>) -> Box<dyn Plan> {

@@ -14,14 +14,14 @@
 
 use super::table;
 use crate::base::UnixMillis;
-use crate::base::crc::{SLOTS, slot_of_key};
 use crate::client::{Client, ClientKey};
 use crate::command_table::{Args, Asker, Command, CommandTable, Handler, HopWork, Merge, ShardHandler, Step};
 use crate::config::Config;
+use crate::mesh::lending;
 use crate::observability::{Level, Logger};
 use crate::resp::{Argv, ArgvBuf, Protocol, Reply, Value, inline, parse_reply};
 use crate::session::{CoreState, Session, Shared};
-use crate::shard::{CommandResult, Context};
+use crate::shard::{CommandResult, Context, shard_of_key};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -116,7 +116,7 @@ pub(super) fn readable(value: &Value) -> String {
 /// Whether every key comes with its value.
 fn is_whole(command: &Command, argv: Argv<'_>) -> bool {
     let (first, step) = command.spec.keys[0].stride().expect("PerShard keys repeat to the end");
-    (argv.len() - first) % step == 0
+    (argv.len() - first).is_multiple_of(step)
 }
 
 /// A server's cores without anything around them; one client is connected to the first.
@@ -131,12 +131,10 @@ impl Cores {
         let log = Logger::new(Level::Warning, None).expect("without a file nothing can fail");
         let shared =
             Arc::new(Shared::new(Arc::new(Config::default()), vec![0; count], log, String::new(), START.0));
-        let mut cores: Vec<CoreState> = (0..count)
-            .zip(crate::mesh::lending(count))
-            .map(|(index, shard)| {
-                CoreState::new(index, Arc::clone(&shared), &TABLE, shard, [1, 2, 3, index as u64])
-            })
-            .collect();
+        let core = |(index, place)| {
+            CoreState::new(index, Arc::clone(&shared), &TABLE, place, [1, 2, 3, index as u64])
+        };
+        let mut cores: Vec<CoreState> = lending(count).into_iter().enumerate().map(core).collect();
         let client = cores[0].clients.insert(Client::new(1, START));
         let mut all = Self { cores, client, now: START };
         all.later(0);
@@ -156,7 +154,7 @@ impl Cores {
     }
 
     fn owner(&self, key: &[u8]) -> usize {
-        usize::from(slot_of_key(key)) * self.cores.len() / usize::from(SLOTS)
+        shard_of_key(key, self.cores.len())
     }
 
     fn handle(&mut self, command: &Command, argv: Argv<'_>, reply: &mut Reply<'_>) -> CommandResult {

@@ -18,6 +18,8 @@ pub struct Declaration {
     pub sensitive: bool,
     /// For tests of the server itself: shown only when asked for by its full name.
     pub hidden: bool,
+    /// Redis has no such parameter.
+    pub own: bool,
     /// Cannot be changed while the dataset is being loaded.
     pub fixed_while_loading: bool,
     /// What the kind alone cannot tell: refuses a value or brings it into bounds.
@@ -79,6 +81,7 @@ impl Declaration {
             status: Status::NotYet,
             sensitive: false,
             hidden: false,
+            own: false,
             fixed_while_loading: false,
             check: None,
             doc,
@@ -166,6 +169,11 @@ impl Declaration {
 
     pub(super) const fn sensitive(mut self) -> Self {
         self.sensitive = true;
+        self
+    }
+
+    pub(super) const fn own(mut self) -> Self {
+        self.own = true;
         self
     }
 

@@ -29,7 +29,15 @@ const OTHERS: [&[u8]; 5] = [b"include", b"rename-command", b"user", b"loadmodule
 
 /// The text of the file that had the text `old`, for the snapshot `config`.
 pub fn rewrite(old: &[u8], config: &Config) -> Vec<u8> {
-    let mut file = Lines::read(old);
+    rewrite_lines(Lines::read(old), config)
+}
+
+/// The same with every parameter in it, also those at their defaults: for DEBUG CONFIG-REWRITE-FORCE-ALL.
+pub fn rewrite_all(old: &[u8], config: &Config) -> Vec<u8> {
+    rewrite_lines(Lines { all: true, ..Lines::read(old) }, config)
+}
+
+fn rewrite_lines(mut file: Lines, config: &Config) -> Vec<u8> {
     for (place, declaration) in TABLE.iter().enumerate() {
         for line in lines_of(place, declaration, config.value(place)) {
             file.put(place, line);
@@ -45,11 +53,13 @@ struct Lines {
     /// The lines of each parameter, by its place in the table, that have not been used again yet.
     of_parameter: BTreeMap<usize, VecDeque<usize>>,
     signed: bool,
+    /// Defaults are written too.
+    all: bool,
 }
 
 impl Lines {
     fn read(old: &[u8]) -> Self {
-        let mut file = Self { lines: Vec::new(), of_parameter: BTreeMap::new(), signed: false };
+        let mut file = Self { lines: Vec::new(), of_parameter: BTreeMap::new(), signed: false, all: false };
         if old.is_empty() {
             return file;
         }
@@ -84,7 +94,7 @@ impl Lines {
         let used = self.of_parameter.get_mut(&place).and_then(VecDeque::pop_front);
         match used {
             Some(at) => self.lines[at] = line.text,
-            None if line.differs_from_default => {
+            None if line.differs_from_default || self.all => {
                 if !self.signed {
                     self.lines.push(SIGNATURE.into());
                     self.signed = true;

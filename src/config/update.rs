@@ -73,7 +73,7 @@ impl std::error::Error for SetError {}
 
 /// The snapshot that `pairs` of names and values make of `current`.
 pub fn set(current: &Config, pairs: &[(&[u8], &[u8])], permission: Permission) -> Result<Update, SetError> {
-    let found = find_all(pairs, permission)?;
+    let found = find_all(current, pairs, permission)?;
 
     let mut config = current.clone();
     for (changed, (_, text)) in found.iter().zip(pairs) {
@@ -88,15 +88,20 @@ pub fn set(current: &Config, pairs: &[(&[u8], &[u8])], permission: Permission) -
 }
 
 /// Looks every name up before any value is read; of several mistakes the first is reported.
-fn find_all(pairs: &[(&[u8], &[u8])], permission: Permission) -> Result<Vec<Changed>, SetError> {
+fn find_all(
+    current: &Config,
+    pairs: &[(&[u8], &[u8])],
+    permission: Permission,
+) -> Result<Vec<Changed>, SetError> {
     let mut found: Vec<Changed> = Vec::with_capacity(pairs.len());
-    for (name, _) in pairs {
+    for (name, text) in pairs {
         let refuse =
             |reason: &'static str| Err(SetError::Refused { name: name.to_vec(), reason: reason.into() });
         let Some((place, known)) = find(name) else {
             return Err(SetError::Unknown { name: name.to_vec() });
         };
         match TABLE[place].change {
+            Change::AtStart if keeps_own(current, place, text) => {}
             Change::AtStart => return refuse("can't set immutable config"),
             Change::Protected if !permission.protected => return refuse("can't set protected config"),
             Change::Protected | Change::Live => {}
@@ -111,6 +116,13 @@ fn find_all(pairs: &[(&[u8], &[u8])], permission: Permission) -> Result<Vec<Chan
         found.push(Changed { place, name: known });
     }
     Ok(found)
+}
+
+/// Whether the value of a parameter that only we have stays as it is: tools set all that they got, but for
+/// what they know to be immutable.
+fn keeps_own(current: &Config, place: usize, text: &[u8]) -> bool {
+    let value = current.value(place);
+    TABLE[place].own && parse(&TABLE[place], text, value).is_ok_and(|new| new == *value)
 }
 
 /// CONFIG SET passes one argument: lists are split at every single space, so that two in a row make
@@ -190,6 +202,13 @@ mod tests {
         );
         assert_eq!(try_set(&[("appendonly", "1")]), failed("appendonly", "argument must be 'yes' or 'no'"));
         assert_eq!(try_set(&[("save", "100 1  200 2")]), failed("save", "Invalid save parameters"));
+    }
+
+    #[test]
+    fn an_immutable_parameter_of_our_own_may_be_set_to_what_it_is() {
+        assert_eq!(try_set(&[("shards", "0")]).expect("as before").changed, []);
+        assert_eq!(try_set(&[("shards", "3")]), failed("shards", "can't set immutable config"));
+        assert_eq!(try_set(&[("databases", "16")]), failed("databases", "can't set immutable config"));
     }
 
     #[test]

@@ -238,7 +238,9 @@ fn parse_choices(names: Names, words: &[&[u8]]) -> Result<u32, Refusal> {
     if words.is_empty() {
         return number_of(names, b"");
     }
-    words.iter().try_fold(0, |bits, word| Ok(bits | number_of(names, word)?))
+    // One quoted argument may hold several words, as in `--shutdown-on-sigterm "nosave force"`.
+    let words = words.iter().flat_map(|word| word.split(|byte| *byte == b' '));
+    words.filter(|word| !word.is_empty()).try_fold(0, |bits, word| Ok(bits | number_of(names, word)?))
 }
 
 fn parse_addresses(words: &[&[u8]]) -> Result<Vec<Bytes>, Refusal> {

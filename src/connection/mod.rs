@@ -39,6 +39,8 @@ struct Connection {
     client: ClientKey,
     query: QueryBuffer,
     parser: RequestParser,
+    /// The arguments so far of a request that has not arrived whole: the parser goes on with them.
+    partial: Vec<ArgRange>,
     sending: bool,
     receiving_paused: bool,
     /// The peer sends no more.
@@ -93,6 +95,7 @@ impl Connections {
             client,
             query: QueryBuffer::default(),
             parser: RequestParser::default(),
+            partial: Vec::new(),
             sending: false,
             receiving_paused: false,
             ended: false,
@@ -179,7 +182,10 @@ impl Connections {
         // What was asked before is still answered.
         let waits = !connection.query.is_empty();
         let Some(client) = core.clients.get_mut(key) else { return };
-        let busy = !client.in_flight.is_idle() || client.output.open_slots() > 0 || client.blocked.is_some();
+        let busy = !client.in_flight.is_idle()
+            || client.output.open_slots() > 0
+            || client.blocked.is_some()
+            || connection.receiving_paused;
         if !(waits && busy) {
             client.close_after_reply();
         }
@@ -246,19 +252,9 @@ impl Connections {
         let Some(client) = core.clients.get_mut(key) else { return };
         let Some(stream) = self.stream_of.get(key.index as usize).copied().flatten() else { return };
         let Some(connection) = self.by_stream[stream.index()].as_deref_mut() else { return };
-        if client.output.ready_bytes() > 0 && !connection.sending {
-            let spare = self.spare.pop().unwrap_or_default();
-            let buffer = client.output.take_ready(spare);
-            client.sending_bytes = buffer.len();
-            core.counters.net_output_bytes += buffer.len() as u64;
-            core.counters.writes_processed += 1;
-            connection.sending = true;
-            ring.send(stream, buffer);
-        }
+        // Before anything leaves: of a client over its limit not even the first replies are sent.
         let pending = client.output_bytes();
-        if pending > core.settings.output_limit_least
-            && core.settings.output_limit_reached(client, pending, core.now.unix)
-        {
+        if core.settings.output_limit_reached(client, pending, core.now.unix) {
             core.counters.client_output_buffer_limit_disconnections += 1;
             // Once: a client that is on its way out already is not told of again.
             if client.closing != Closing::Now {
@@ -267,6 +263,15 @@ impl Connections {
             }
             core.doomed.push(key);
             return;
+        }
+        if client.output.ready_bytes() > 0 && !connection.sending {
+            let spare = self.spare.pop().unwrap_or_default();
+            let buffer = client.output.take_ready(spare);
+            client.sending_bytes = buffer.len();
+            core.counters.net_output_bytes += buffer.len() as u64;
+            core.counters.writes_processed += 1;
+            connection.sending = true;
+            ring.send_quietly(stream, buffer);
         }
         let idle = client.output.open_slots() == 0 && client.output.ready_bytes() == 0;
         let done = match client.closing {
@@ -329,6 +334,9 @@ impl Connection {
             let mut failure = None;
             // An unauthenticated client's limits change with its next request: one at a time.
             let count = if limits.authenticated { AHEAD } else { 1 };
+            if !self.parser.is_idle() {
+                std::mem::swap(&mut self.partial, &mut ahead.next().ranges);
+            }
             while ahead.len < count && end < bytes.len() {
                 let parsed = ahead.next();
                 match self.parser.parse(&bytes[end..], &mut parsed.ranges, &limits) {
@@ -346,6 +354,8 @@ impl Connection {
                     }
                     Ok(Progress::Empty { consumed }) => end += consumed,
                     Ok(Progress::Incomplete { needed }) => {
+                        // Other connections' requests are read into `ahead` before this one's rest comes.
+                        std::mem::swap(&mut self.partial, &mut parsed.ranges);
                         self.query.expect(needed);
                         break;
                     }

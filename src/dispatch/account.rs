@@ -128,7 +128,9 @@ pub(super) fn returned(core: &mut CoreState, item: &Item, slot: u64, argv: Argv<
 /// A command that ran in several places has its reply.
 pub(super) fn gathered(core: &mut CoreState, gather: &Gather, bytes: &[u8]) {
     let failed = note_error(core, bytes);
-    let nanoseconds = clock::Monotonic::now().0 - gather.started_ns;
+    // The work for it is not charged to the next command.
+    core.tick_ns = clock::Monotonic::now().0;
+    let nanoseconds = core.tick_ns - gather.started_ns;
     record(core, gather.client, &gather.command, gather.argv.as_argv(), nanoseconds, failed);
     let barrier = !matches!(&gather.parts, super::Parts::Replies { .. }) || gather.command.is_write();
     let Some(client) = core.clients.get_mut(gather.client) else { return };
@@ -182,5 +184,5 @@ fn feed_monitors(core: &mut CoreState, key: ClientKey, command: &Command, argv: 
     let shown = redacted(command, argv);
     let argv = shown.as_ref().map_or(argv, ArgvBuf::as_argv);
     let line = crate::observability::monitor_line(core.now.unix_us, client.db, address, argv.iter());
-    core.feed_monitors(&line);
+    core.monitor_feed.extend_from_slice(&line);
 }

@@ -226,7 +226,7 @@ impl Dispatch {
         account::monitor(core, key, command, argv);
         let client = core.clients.running(key);
         let (first, step) = command.spec.keys[0].stride().expect("PerShard keys repeat to the end");
-        if (argv.len() - first) % step != 0 {
+        if !(argv.len() - first).is_multiple_of(step) {
             // A key without its value: the handler says so, wherever it runs.
             return self.on_one_shard(core, key, command, run, core.index, argv);
         }
@@ -417,6 +417,7 @@ impl Dispatch {
         if !client.in_flight.is_idle() {
             return Flow::Stall;
         }
+        let started_ns = core.tick_ns;
         let asker = Asker { client_id: client.id, db: client.db, protocol: client.protocol };
         account::monitor(core, key, command, argv);
         let args = Args::new(argv, usize::from(command.names));
@@ -442,7 +443,7 @@ impl Dispatch {
             slot,
             command: *command,
             argv: argv.to_owned(),
-            started_ns: core.tick_ns,
+            started_ns,
             missing: core.cores - 1,
             parts: Parts::Cores(contributions),
         };
@@ -517,6 +518,7 @@ impl Dispatch {
             }
             Message::Call { run, back } => {
                 let contribution = run(core);
+                core.tick_ns = crate::base::Monotonic::now().0;
                 if let Some(to) = back {
                     self.links.send(to.core, Message::Answer { to, contribution });
                 }

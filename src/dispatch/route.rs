@@ -38,5 +38,5 @@ pub fn owners(command: &Command, argv: Argv<'_>, shards: usize) -> Owners {
 /// Whether every key of a command whose keys repeat to the end comes with all that belongs to it.
 pub fn is_whole(command: &Command, argv: Argv<'_>) -> bool {
     let stride = command.spec.keys.first().and_then(|keys| keys.stride());
-    stride.is_none_or(|(first, step)| (argv.len() - first) % step == 0)
+    stride.is_none_or(|(first, step)| (argv.len() - first).is_multiple_of(step))
 }

@@ -221,6 +221,26 @@ impl Keyspace {
         self.set(hash, key, payload_of_text(text), ttl)
     }
 
+    /// SETNX: stores the string unless the key lives at `now`, with a single look at the table. Returns whether a
+    /// dead key made room, or the entry that stands in the way.
+    #[inline]
+    pub fn add_string(
+        &mut self,
+        key: &[u8],
+        text: &[u8],
+        ttl: Ttl,
+        now: UnixMillis,
+    ) -> Result<bool, Entry<'_>> {
+        let hash = self.hash(key);
+        match self.live_place(hash, key, now) {
+            Ok(place) => Err(Entry::new(RawEntry(place.item()))),
+            Err(expired) => {
+                self.add(hash, key, payload_of_text(text), ttl);
+                Ok(expired)
+            }
+        }
+    }
+
     /// Stores an integer string; returns whether the key is new.
     pub fn set_int(&mut self, key: &[u8], value: i64, ttl: Ttl) -> bool {
         self.set(self.hash(key), key, Payload::Int(value), ttl)
@@ -354,6 +374,13 @@ impl Keyspace {
             self.overwrite(place, hash, payload, ttl);
             return false;
         }
+        self.add(hash, key, payload, ttl);
+        true
+    }
+
+    /// Stores what is in neither table.
+    #[inline]
+    fn add(&mut self, hash: u64, key: &[u8], payload: Payload<'_>, ttl: Ttl) {
         let deadline = if let Ttl::At(deadline) = ttl { Some(deadline) } else { None };
         let raw = RawEntry::create(&self.slab, key, payload, deadline, self.fresh_access);
         let hasher = &self.hasher;
@@ -362,7 +389,6 @@ impl Keyspace {
         if deadline.is_some() {
             self.expires.insert(hash, raw.0, &rehash);
         }
-        true
     }
 
     /// Replaces the payload and deadline of the entry at `place`, in place if that is possible. Returns the

@@ -49,6 +49,12 @@ pub struct Owned<T> {
     held: bool,
 }
 
+/// The way to the others' values apart from one's own: several can be held at once with it.
+pub struct Lender<T> {
+    cells: Arc<[Cell<T>]>,
+    own: usize,
+}
+
 /// Another core's value, for a moment.
 pub struct Borrowed<'a, T> {
     cell: &'a Cell<T>,
@@ -97,6 +103,12 @@ impl<T: Send> Owned<T> {
         self.held = true;
     }
 
+    pub fn lender(&self) -> Lender<T> {
+        Lender { cells: self.cells.clone(), own: self.own }
+    }
+}
+
+impl<T: Send> Lender<T> {
     /// The value of another core, if that is not using it.
     #[inline]
     pub fn borrow(&self, core: usize) -> Option<Borrowed<'_, T>> {
@@ -105,7 +117,8 @@ impl<T: Send> Owned<T> {
             && !cell.wanted.load(Ordering::Relaxed)
             && !cell.held.load(Ordering::Relaxed)
             && cell.acquire();
-        free.then_some(Borrowed { cell })
+        // Not `then_some`: that would make the loan first, and dropping it would free what another holds.
+        free.then(|| Borrowed { cell })
     }
 }
 
@@ -187,7 +200,7 @@ mod tests {
     fn only_what_is_lent_can_be_borrowed_and_only_once() {
         let mut cores = lending::<u32>(2);
         let mut b = cores.pop().expect("two");
-        let a = cores.pop().expect("two");
+        let a = cores.pop().expect("two").lender();
         b.install(7);
         assert!(a.borrow(1).is_none(), "its core holds it");
         b.lend();
@@ -219,10 +232,11 @@ mod tests {
             .map(|(own, mut core)| {
                 std::thread::spawn(move || {
                     core.install(0);
+                    let lender = core.lender();
                     let mut done = 0u64;
                     for round in 0..rounds {
                         core.lend();
-                        if let Some(mut other) = core.borrow((own + 1 + round % 2) % 3) {
+                        if let Some(mut other) = lender.borrow((own + 1 + round % 2) % 3) {
                             *other += 1;
                             done += 1;
                         }

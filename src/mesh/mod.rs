@@ -6,5 +6,5 @@ mod lending;
 mod links;
 mod spsc;
 
-pub use lending::{Borrowed, Owned, lending};
+pub use lending::{Borrowed, Lender, Owned, lending};
 pub use links::{Links, mesh};

@@ -171,6 +171,16 @@ fn backlog(options: &ListenOptions) -> i32 {
     i32::try_from(options.backlog).unwrap_or(i32::MAX)
 }
 
+impl BindAddress {
+    /// The socket addresses it stands for.
+    ///
+    /// # Errors
+    /// What the system's resolver says.
+    pub fn resolve(&self, port: u16) -> io::Result<Vec<SocketAddr>> {
+        resolve(&self.host, port)
+    }
+}
+
 fn resolve(host: &BindHost, port: u16) -> io::Result<Vec<SocketAddr>> {
     match host {
         BindHost::AnyV4 => Ok(vec![SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)]),

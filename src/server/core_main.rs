@@ -10,9 +10,10 @@ use crate::connection::{self, AcceptPolicy, Connections};
 use crate::dispatch::{Dealt, Dispatch, Message};
 use crate::mesh::{Links, Owned};
 use crate::net::{
-    Doorbell, Event, FilesInFlight, Listener, Parking, Ring, RingError, RingOptions, StreamAddress, Wait,
+    Doorbell, Event, FilesInFlight, Listener, ListenerId, Parking, Ring, RingError, RingOptions,
+    StreamAddress, Wait,
 };
-use crate::session::{CoreState, Shared};
+use crate::session::{CoreState, ListeningChange, Shared};
 use crate::shard::Shard;
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -45,6 +46,8 @@ struct Core {
     connections: Connections,
     doorbells: Vec<Doorbell>,
     cron: Cron,
+    /// On this core's ring.
+    listeners: Vec<ListenerId>,
 }
 
 /// Runs until shutdown.
@@ -67,14 +70,17 @@ pub async fn run(plan: CorePlan) {
         dispatch: Dispatch::new(plan.links),
         connections: Connections::default(),
         doorbells,
+        listeners: Vec::new(),
     };
-    for listener in plan.listeners {
-        core.ring.listen(listener);
-    }
+    core.listen(plan.listeners);
     core.serve().await;
 }
 
 impl Core {
+    fn listen(&mut self, listeners: Vec<Listener>) {
+        self.listeners.extend(listeners.into_iter().map(|listener| self.ring.listen(listener)));
+    }
+
     async fn serve(&mut self) {
         let files = FilesInFlight::new();
         let mut parking = Parking::new();
@@ -100,7 +106,7 @@ impl Core {
 
     /// One turn; whether there is more to do at once.
     fn turn(&mut self) -> bool {
-        let Self { ring, state, dispatch, connections, cron, .. } = self;
+        let Self { ring, state, dispatch, connections, cron, listeners, .. } = self;
         state.read_clock();
         state.tick_ns = state.now.monotonic_ns;
         state.refresh_shared();
@@ -140,15 +146,23 @@ impl Core {
         let more = cron.run(state);
         if !state.monitor_feed.is_empty() {
             let feed: Arc<[u8]> = std::mem::take(&mut state.monitor_feed).into();
+            let at = state.now.unix_us;
             dispatch.tell_others(|| {
                 let feed = feed.clone();
                 Box::new(move |core| {
-                    core.show_monitors(&feed);
+                    core.monitor_news.push((at, feed));
                     Box::new(())
                 })
             });
+            state.monitor_news.push((at, feed));
+        }
+        if !state.monitor_news.is_empty() {
+            state.show_monitors();
         }
         connections.end_turn(state, ring);
+        for change in state.listening.drain(..) {
+            change_listening(ring, listeners, change);
+        }
         let doorbells = &self.doorbells;
         dispatch.flush(|core| ring.ring_doorbell(&doorbells[core]));
         more || !state.resumed.is_empty() || dispatch.backlog() > MESH_BACKLOG_MAX
@@ -162,6 +176,22 @@ impl Core {
         }
         true
     }
+}
+
+/// CONFIG SET port or bind.
+fn change_listening(ring: &mut Ring, listeners: &mut Vec<ListenerId>, change: ListeningChange) {
+    listeners.retain(|listener| {
+        let stays = match ring.listener_address(*listener) {
+            Some(StreamAddress::Ip(address)) => change.keep.contains(address),
+            Some(StreamAddress::Unix(_)) => true,
+            None => false,
+        };
+        if !stays {
+            ring.stop_listening(*listener);
+        }
+        stays
+    });
+    listeners.extend(change.add.into_iter().map(|listener| ring.listen(listener)));
 }
 
 /// A connection has come: it is refused, or goes to the core with the fewest.

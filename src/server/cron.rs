@@ -44,6 +44,11 @@ impl Cron {
     /// Does what is due; whether there is more that should not wait for the next round.
     pub fn run(&mut self, core: &mut CoreState) -> bool {
         let now = core.now.monotonic_ns;
+        if core.cron_paused {
+            // The loop goes on, for whoever is served by it.
+            self.next_ns = now + 100_000_000;
+            return false;
+        }
         core.rates.look(now, &core.counters);
         let period = 1_000_000_000 / u64::from(core.settings.hz.max(1));
         if now >= self.next_ns {
@@ -111,8 +116,7 @@ fn look_after_clients(core: &mut CoreState) {
         let pending = client.output_bytes();
         peaks.input = peaks.input.max((client.query_room + client.arguments_bytes) as u64);
         peaks.output = peaks.output.max(pending as u64);
-        let over =
-            pending > settings.output_limit_least && settings.output_limit_reached(client, pending, now);
+        let over = settings.output_limit_reached(client, pending, now);
         if over {
             core.counters.client_output_buffer_limit_disconnections += 1;
         }

@@ -20,9 +20,9 @@ use crate::commands;
 use crate::config::Config;
 use crate::config::parameter::*;
 use crate::dispatch::Message;
-use crate::net::{BindAddress, Doorbell, ListenError, ListenOptions, Listener, RingError};
+use crate::net::{BindAddress, Doorbell, ListenError, Listener, RingError};
 use crate::observability::{Level, Logger};
-use crate::session::Shared;
+use crate::session::{Shared, listen_options};
 use crate::shard::Shard;
 use cli::{Request, Start};
 use core_main::CorePlan;
@@ -211,11 +211,7 @@ fn enter_directory(config: &mut Config) -> Result<(), StartError> {
 }
 
 fn open_listeners(config: &mut Config, log: &Logger) -> Result<Vec<Listener>, StartError> {
-    let options = ListenOptions {
-        backlog: config.get(TCP_BACKLOG),
-        keepalive_seconds: config.get(TCP_KEEPALIVE),
-        ..ListenOptions::default()
-    };
+    let options = listen_options(config);
     let mut listeners = Vec::new();
     let port = config.get(PORT);
     if port != 0 {

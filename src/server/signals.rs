@@ -21,15 +21,20 @@ pub fn block() {
 
 /// Waits until the server stops, by a signal or by SHUTDOWN, and wakes all cores for it.
 pub fn wait(shared: &Shared, doorbells: &[Doorbell], threads: &[JoinHandle<()>]) {
+    let mut settled = false;
     while shared.shutdown_requested().is_none() && !threads.iter().any(JoinHandle::is_finished) {
-        // This thread has time: the peak of the memory in use is watched here, and no core notices.
-        shared.memory.observe();
         let timeout = libc::timespec { tv_sec: 0, tv_nsec: LOOK_MS * 1_000_000 };
         // SAFETY: both structures live through the call; no information about the signal is asked for.
         let signal = unsafe {
             let set = stop_signals();
             libc::sigtimedwait(&set, std::ptr::null_mut(), &timeout)
         };
+        // This thread has time: the memory in use is watched here, and no core notices.
+        if !std::mem::replace(&mut settled, true) && shared.total_connections() == 0 {
+            // By now the cores have built what they need; nobody has brought data yet.
+            shared.memory.started();
+        }
+        shared.memory.observe();
         if signal > 0 {
             let name = if signal == libc::SIGINT { "SIGINT" } else { "SIGTERM" };
             shared.log.warning(format!("Received {name} scheduling shutdown..."));

@@ -1,6 +1,6 @@
 //! What one core owns besides its sockets.
 
-use super::{Settings, Shared};
+use super::{ListeningChange, Settings, Shared};
 use crate::base::UnixMillis;
 use crate::base::clock;
 use crate::client::{Client, ClientKey, Clients, Closing};
@@ -28,6 +28,10 @@ pub struct CoreState {
     pub slowlog: Slowlog,
     pub latency: LatencyMonitor,
     pub rates: RateMeter,
+    /// For the loop of the core that accepts.
+    pub listening: Vec<ListeningChange>,
+    /// DEBUG PAUSE-CRON.
+    pub cron_paused: bool,
     /// Read once per turn of the loop and after each slow command.
     pub now: Moment,
     /// When the last command ended, on the monotonic clock; the next one's time counts from there.
@@ -40,8 +44,10 @@ pub struct CoreState {
     pub resumed: Vec<ClientKey>,
     /// Clients held back by CLIENT PAUSE.
     pub paused: Vec<ClientKey>,
-    /// Lines for MONITOR clients of other cores, sent at the end of this turn.
+    /// What this core's clients did in this turn, as MONITOR shows it; told to everybody at its end.
     pub monitor_feed: Vec<u8>,
+    /// What MONITOR clients of this core have not been shown yet, by the time of the turn it comes from.
+    pub monitor_news: Vec<(u64, Arc<[u8]>)>,
 }
 
 /// One instant on both clocks.
@@ -78,6 +84,8 @@ impl CoreState {
             slowlog: Slowlog::default(),
             latency: LatencyMonitor::default(),
             rates: RateMeter::default(),
+            listening: Vec::new(),
+            cron_paused: false,
             now: Moment::default(),
             tick_ns: 0,
             unsent: Vec::new(),
@@ -85,6 +93,7 @@ impl CoreState {
             resumed: Vec::new(),
             paused: Vec::new(),
             monitor_feed: Vec::new(),
+            monitor_news: Vec::new(),
         };
         core.shard.index = index;
         core.shard.count = core.cores;
@@ -147,6 +156,8 @@ impl CoreState {
         let left = until_ns.saturating_sub(self.now.monotonic_ns);
         std::thread::sleep(std::time::Duration::from_nanos(left));
         self.read_clock();
+        // The next command is not charged with it.
+        self.tick_ns = self.now.monotonic_ns;
     }
 
     fn release_paused(&mut self) {
@@ -196,18 +207,18 @@ impl CoreState {
         Some(client)
     }
 
-    /// Shows a line to the MONITOR clients of this core, and keeps it for the others.
-    pub fn feed_monitors(&mut self, line: &[u8]) {
-        self.show_monitors(line);
-        if self.cores > 1 {
-            self.monitor_feed.extend_from_slice(line);
-        }
-    }
-
-    pub fn show_monitors(&mut self, lines: &[u8]) {
-        for (key, client) in self.clients.iter_mut().filter(|(_, client)| client.monitor) {
-            client.output.writer().extend_from_slice(lines);
-            self.unsent.push(key);
+    /// Shows what has happened to the MONITOR clients of this core, at the end of a turn.
+    ///
+    /// A core tells the others before it replies, and looks for what they tell after it has run its
+    /// requests: of two commands of which one was sent after the reply to the other, the earlier is shown
+    /// first, wherever they ran.
+    pub fn show_monitors(&mut self) {
+        self.monitor_news.sort_by_key(|(unix_us, _)| *unix_us);
+        for (_, lines) in self.monitor_news.drain(..) {
+            for (key, client) in self.clients.iter_mut().filter(|(_, client)| client.monitor) {
+                client.output.writer().extend_from_slice(&lines);
+                self.unsent.push(key);
+            }
         }
     }
 }

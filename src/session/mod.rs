@@ -2,10 +2,12 @@
 
 mod authentication;
 mod core_state;
+mod listening;
 mod settings;
 mod shared;
 
 pub use core_state::{CoreState, Moment};
+pub use listening::{ListeningChange, listen_options};
 pub use settings::Settings;
 pub use shared::{PauseMode, Shared, ShutdownMode};
 

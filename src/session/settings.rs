@@ -8,6 +8,10 @@ use crate::config::parameter::*;
 use crate::config::special::OutputClass;
 use crate::shard::ShardOptions;
 
+/// Bytes of replies that may wait for a client that has not authenticated: Redis's reply buffer and the
+/// kilobyte that it allows beyond.
+const UNAUTHENTICATED_OUTPUT_MAX: usize = 17 * 1024;
+
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// A command that takes this long, or longer, interests the slow log or the latency monitor.
@@ -87,8 +91,18 @@ impl Settings {
     }
 
     /// `client-output-buffer-limit`: over the hard limit at once, over the soft one for long enough.
+    #[inline]
     pub fn output_limit_reached(&self, client: &mut Client, pending: usize, now: UnixMillis) -> bool {
-        if pending > self.output_hard_limit {
+        if pending <= self.output_limit_least.min(UNAUTHENTICATED_OUTPUT_MAX) {
+            client.soft_limit_since = None;
+            return false;
+        }
+        self.over_a_limit(client, pending, now)
+    }
+
+    fn over_a_limit(&self, client: &mut Client, pending: usize, now: UnixMillis) -> bool {
+        let unauthenticated = self.password_required && !client.authenticated;
+        if pending > self.output_hard_limit || unauthenticated && pending > UNAUTHENTICATED_OUTPUT_MAX {
             return true;
         }
         if pending <= self.output_soft_limit {

@@ -1,6 +1,8 @@
 //! The few things all cores of a server share. Nothing here is touched by a common command.
 
+use super::ListeningChange;
 use crate::config::Config;
+use crate::transaction::Sequence;
 use crate::observability::{Logger, MemoryGauge};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -16,6 +18,8 @@ pub struct Shared {
     /// 40 hexadecimal digits: which history of writes this server's data belong to.
     replication_id: Mutex<String>,
     pub memory: MemoryGauge,
+    /// On its way to the core that accepts.
+    listening: Mutex<Vec<ListeningChange>>,
     /// DEBUG SLEEP: until this moment of the monotonic clock no core serves anybody.
     pub asleep_until_ns: AtomicU64,
     /// The port in force, for INFO: it may have been chosen by the kernel.
@@ -31,6 +35,8 @@ pub struct Shared {
     pub pause: Pause,
     shutdown: AtomicU8,
     pub loading: AtomicBool,
+    /// The numbers of transactions over several shards.
+    pub sequence: Sequence,
 }
 
 #[repr(align(128))]
@@ -68,6 +74,7 @@ impl Shared {
             run_id,
             replication_id: Mutex::default(),
             memory: MemoryGauge::default(),
+            listening: Mutex::default(),
             asleep_until_ns: AtomicU64::new(0),
             port: AtomicUsize::new(0),
             connections: cpus.iter().map(|_| Connections::default()).collect(),
@@ -79,6 +86,7 @@ impl Shared {
             pause: Pause::default(),
             shutdown: AtomicU8::new(0),
             loading: AtomicBool::new(false),
+            sequence: Sequence::default(),
         }
     }
 
@@ -96,6 +104,15 @@ impl Shared {
         let (new, result) = change(&config)?;
         *config = Arc::new(new);
         Ok(result)
+    }
+
+    pub fn change_listening(&self, change: ListeningChange) {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+    }
+
+    /// In the order in which they were made: each builds on the ones before.
+    pub fn take_listening(&self) -> Vec<ListeningChange> {
+        std::mem::take(&mut *self.listening.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub fn replication_id(&self) -> String {

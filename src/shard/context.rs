@@ -146,6 +146,29 @@ impl Context<'_> {
         }
     }
 
+    /// Sets a string unless the key exists; tells whether it did.
+    #[inline]
+    pub fn add_string(&mut self, key: &[u8], value: &[u8], ttl: Ttl) -> bool {
+        let clock = self.shard.access_clock;
+        let Shard { databases, effects, stats, .. } = &mut *self.shard;
+        match databases[self.db].add_string(key, value, ttl, self.now) {
+            Ok(expired) => {
+                if expired {
+                    stats.expired_keys += 1;
+                    effects.record(self.db, key, Event::Expired);
+                }
+                self.created(key);
+                true
+            }
+            Err(entry) => {
+                if !self.no_touch {
+                    entry.set_access(clock);
+                }
+                false
+            }
+        }
+    }
+
     /// Sets an integer, as [`Context::set_string`] does a text.
     pub fn set_int(&mut self, key: &[u8], value: i64, ttl: Ttl) {
         if self.shard.databases[self.db].set_int(key, value, ttl) {

@@ -5,12 +5,14 @@ mod context;
 mod effects;
 mod error;
 mod maintenance;
+mod wait_queue;
 mod route;
 
 pub use context::Context;
 pub use effects::{Change, Class, Effects, Event};
 pub use error::{CommandError, CommandResult};
 pub use maintenance::Maintenance;
+pub use wait_queue::{Claim, Fit, Offer, Outcome, WaitQueues};
 pub use route::{shard_of_key, shard_of_slot};
 
 use crate::base::UnixMillis;
@@ -31,6 +33,9 @@ pub struct Shard {
     /// What lookups write into an entry's access data: the LRU clock, in seconds modulo 2^24.
     pub access_clock: u32,
     pub options: ShardOptions,
+    /// Transactions over several shards have a place here: commands have to ask before they run. Set by the
+    /// shard's own core, which knows them.
+    pub scheduled: bool,
     /// Where active expiry goes on.
     expire_db: usize,
 }
@@ -97,6 +102,7 @@ impl Shard {
             random: Random::from_seed(seeds[0] ^ seeds[3].rotate_left(32)),
             access_clock: 0,
             options: ShardOptions::default(),
+            scheduled: false,
             expire_db: 0,
         }
     }
@@ -143,6 +149,7 @@ impl Shard {
 
     pub fn swap(&mut self, a: usize, b: usize) {
         self.databases.swap(a, b);
-        self.effects.add_dirty(1);
+        // One change of the server, in which every shard takes part.
+        self.effects.add_dirty(u64::from(self.index == 0));
     }
 }

@@ -11,8 +11,11 @@ const ORDERING: Names = &[("strict", 0), ("relaxed", 1)];
 pub(super) const PARAMETERS: &[Declaration] = &[
     Declaration::integer("shards", "0", "Cores that hold data; 0 takes every CPU the process may use.")
         .bounds(0, 4096)
+        .own()
         .at_start()
         .implemented()
+        // Tools set what CONFIG GET * shows to the values that it shows; this one cannot be set.
+        .hidden()
         .extremes(&["1", "4"]),
     Declaration::choice(
         "pipeline-ordering",
@@ -20,10 +23,12 @@ pub(super) const PARAMETERS: &[Declaration] = &[
         "strict",
         "Whether commands of one pipeline take effect in order even when they are for different shards.",
     )
+    .own()
     .implemented()
     .extremes(&["strict", "relaxed"]),
     Declaration::integer("spin-microseconds", "0", "How long an idle core looks for work before it sleeps.")
         .bounds(0, 1_000_000)
+        .own()
         .implemented()
         .extremes(&["0", "50"]),
     Declaration::bool("daemonize", "no", "Run in the background.").at_start().implemented(),

@@ -34,7 +34,7 @@ pub(super) fn server(report: &Report<'_>, lines: &mut Lines) {
     lines.add("uptime_in_days", uptime / 86_400);
     lines.add("hz", hz);
     lines.add("configured_hz", hz);
-    lines.add("lru_clock", server.now_unix_us / 1_000_000 & 0x00ff_ffff);
+    lines.add("lru_clock", (server.now_unix_us / 1_000_000) & 0x00ff_ffff);
     lines.add("executable", &server.executable);
     let file = config.directives.file.as_deref();
     lines.add("config_file", file.map(|path| path.display().to_string()).unwrap_or_default());

@@ -1,0 +1,81 @@
+//! Planted bugs: realistic mistakes that the simulator has to find. In a server nothing of this exists:
+//! [`Faults`] is then a type without content, and every question a constant `false`.
+
+/// A mistake that can be switched on in a simulation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fault {
+    /// EXEC looks at its watched keys before their intents are held.
+    WatchReadBeforeScheduling,
+    /// A withdrawn transaction leaves one of its intents behind.
+    WithdrawnLeavesIntent,
+    /// A withdrawal does not look at the new head of the queue.
+    HeadNotPolledAfterWithdrawal,
+    /// A concluding message does not look at the new head of the queue.
+    HeadNotPolledAfterConclusion,
+    /// A hop runs although its transaction is neither granted nor at the head.
+    RunsWithoutGrant,
+    /// A conflicting transaction that comes too late takes a place behind its number.
+    RefusedTreatedAsQueued,
+    /// A read that ran while scheduling gives its intents back at once.
+    ReadDoesNotHold,
+    /// The first hop gives the intents back although more hops follow.
+    FirstHopConcludes,
+    /// A transaction leaves a shard while it still waits on another.
+    ConcludesBeforeAllAreHeld,
+    /// A hop counts as answered when its first shard has answered.
+    AnsweredByTheFirstShard,
+    /// A deferred command is overtaken by the same client's next one.
+    DeferredOvertaken,
+    /// A write that was deferred is not noticed by WATCH.
+    DeferredWriteUnwatched,
+    /// A shard serves a blocked client without asking the claim cell.
+    ServedTwice,
+    /// The waiter who came last is served first.
+    ServedInWrongOrder,
+    /// A client begins to wait only after the intents have been given back.
+    WaitsAfterConclusion,
+    /// Blocked clients are served after a hop although the transaction goes on.
+    ServedBeforeConclusion,
+}
+
+#[cfg(any(test, feature = "planted-bugs"))]
+mod switch {
+    use super::Fault;
+
+    /// Which mistake is planted, if any.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct Faults(Option<Fault>);
+
+    impl Faults {
+        pub const NONE: Self = Self(None);
+
+        pub const fn plant(fault: Fault) -> Self {
+            Self(Some(fault))
+        }
+
+        #[inline]
+        pub fn has(self, fault: Fault) -> bool {
+            self.0 == Some(fault)
+        }
+    }
+}
+
+#[cfg(not(any(test, feature = "planted-bugs")))]
+mod switch {
+    use super::Fault;
+
+    /// No mistake can be planted in this build.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct Faults(());
+
+    impl Faults {
+        pub const NONE: Self = Self(());
+
+        #[inline]
+        pub const fn has(self, _: Fault) -> bool {
+            false
+        }
+    }
+}
+
+pub use switch::Faults;

@@ -1,0 +1,12 @@
+//! Connections and clients, through sockets: what one says about itself, what it sees of the others on all
+//! cores, and why it is closed.
+
+mod clients;
+mod command_table;
+mod differential;
+mod limits;
+mod monitor;
+mod passwords;
+mod pieces;
+#[path = "../support/mod.rs"]
+mod support;
