@@ -6,12 +6,20 @@
 //! travel to another core.
 
 pub mod encoding;
+mod hash;
+mod hash_ttl;
 mod limits;
 mod list;
+mod packed;
+mod set;
 mod string;
 
+pub use hash::{Hash, HashRef};
+pub use hash_ttl::FieldDeadlines;
 pub use limits::EncodingLimits;
 pub use list::{ELEMENT_BYTES_MAX, List};
+pub use packed::{PackedKind, PackedRef};
+pub use set::{Set, SetRef};
 pub use string::{
     EMBSTR_MAX, HeapString, STRING_BYTES_MAX, StringRef, StringValue, encoding_of_set, parse_int,
 };
@@ -21,7 +29,11 @@ pub use string::{
 pub enum Value {
     String(StringValue),
     List(List),
+    Hash(Hash),
+    Set(Set),
 }
+
+const _: () = assert!(size_of::<Value>() <= 32);
 
 const _: () = {
     const fn travels<T: Send>() {}
@@ -102,6 +114,8 @@ impl Value {
         match self {
             Self::String(_) => TypeName::String,
             Self::List(_) => TypeName::List,
+            Self::Hash(_) => TypeName::Hash,
+            Self::Set(_) => TypeName::Set,
         }
     }
 
@@ -109,6 +123,8 @@ impl Value {
         match self {
             Self::String(string) => string.encoding(),
             Self::List(list) => list.encoding(),
+            Self::Hash(hash) => hash.encoding(),
+            Self::Set(set) => set.encoding(),
         }
     }
 
@@ -118,6 +134,8 @@ impl Value {
         match self {
             Self::String(string) => string.heap_bytes(),
             Self::List(list) => list.heap_bytes(samples),
+            Self::Hash(hash) => hash.heap_bytes(samples),
+            Self::Set(set) => set.heap_bytes(samples),
         }
     }
 
@@ -127,6 +145,8 @@ impl Value {
         match self {
             Self::String(_) => 1,
             Self::List(list) => list.free_effort(),
+            Self::Hash(hash) => hash.free_effort(),
+            Self::Set(set) => set.free_effort(),
         }
     }
 
@@ -136,6 +156,8 @@ impl Value {
         match self {
             Self::String(_) => 0,
             Self::List(list) => list.free_slice(budget),
+            Self::Hash(hash) => hash.free_slice(budget),
+            Self::Set(set) => set.free_slice(budget),
         }
     }
 }

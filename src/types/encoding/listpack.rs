@@ -131,6 +131,13 @@ impl Listpack {
         Ok(Self { block: Block::new(bytes) })
     }
 
+    /// Takes bytes that [`Listpack::as_bytes`] gave.
+    #[inline]
+    pub fn from_own_bytes(bytes: &[u8]) -> Self {
+        debug_assert!(validate(bytes).is_ok(), "P1");
+        Self { block: Block::new(bytes) }
+    }
+
     /// What goes to disk.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
@@ -428,6 +435,23 @@ pub struct Iter<'a> {
     bytes: &'a [u8],
     front: usize,
     back: usize,
+}
+
+/// The number of entries of a listpack's own bytes.
+#[inline]
+pub fn len_of(bytes: &[u8]) -> usize {
+    match u16::from_le_bytes([bytes[4], bytes[5]]) {
+        COUNT_UNKNOWN => Iter::over(bytes).count(),
+        count => usize::from(count),
+    }
+}
+
+impl<'a> Iter<'a> {
+    /// The entries of bytes that [`Listpack::as_bytes`] gave.
+    #[inline]
+    pub fn over(bytes: &'a [u8]) -> Self {
+        Self { bytes, front: HEADER_BYTES, back: bytes.len() - 1 }
+    }
 }
 
 impl Iter<'_> {

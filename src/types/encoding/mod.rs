@@ -2,8 +2,12 @@
 //! stand above it and cannot tell which one is in use.
 
 mod block;
+pub mod intset;
 pub mod listpack;
 pub mod quicklist;
+pub mod packed_set;
 
+pub use intset::Intset;
 pub use listpack::{Entry, Listpack};
 pub use quicklist::{NodeLimit, Quicklist};
+pub use packed_set::{PackedMap, PackedPairs, PackedSet};
