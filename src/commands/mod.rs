@@ -17,6 +17,8 @@ mod keys_flush;
 mod keys_move;
 mod keys_scan;
 mod latency;
+mod list;
+mod list_move;
 mod memory;
 mod monitor;
 mod object;
@@ -58,6 +60,8 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     keys_flush::COMMANDS,
     keys_move::COMMANDS,
     keys_scan::COMMANDS,
+    list::COMMANDS,
+    list_move::COMMANDS,
     object::COMMANDS,
     string_compare::COMMANDS,
     string_counter::COMMANDS,
