@@ -6,15 +6,15 @@ mod context;
 mod effects;
 mod error;
 mod maintenance;
-mod wait_queue;
 mod route;
+mod wait_queue;
 
 pub use context::{Context, Updated};
 pub use effects::{Change, Class, Effects, Event};
 pub use error::{CommandError, CommandResult};
 pub use maintenance::Maintenance;
-pub use wait_queue::{Claim, Fit, Offer, Outcome, WaitQueues};
 pub use route::{shard_of_key, shard_of_slot};
+pub use wait_queue::{Claim, Fit, Offer, Outcome, WaitQueues};
 
 use crate::base::UnixMillis;
 use crate::base::random::Random;
