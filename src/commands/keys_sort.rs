@@ -36,7 +36,15 @@ const SORT: CommandSpec = CommandSpec {
     ],
     complexity: "O(N+M*log(M)) where N is the number of elements and M the number of those returned.",
     summary: "Sorts the elements of a list, set or sorted set, and returns or stores the result.",
-    args: &[KEY, BY, LIMIT, GET, ORDER, ALPHA, Arg::new("destination", Kind::Key(2)).after("STORE").optional()],
+    args: &[
+        KEY,
+        BY,
+        LIMIT,
+        GET,
+        ORDER,
+        ALPHA,
+        Arg::new("destination", Kind::Key(2)).after("STORE").optional(),
+    ],
     handler: Handler::Transaction { run: sort, plan: plan_sort },
     ..DEFAULTS
 };
@@ -65,9 +73,8 @@ const NOTE_STORE: &str = "For the optional STORE keyword. It is marked 'unknown'
 
 const KEY: Arg = Arg::key("key");
 const BY: Arg = Arg::new("pattern", Kind::KeyPattern(1)).after("BY").optional();
-const LIMIT: Arg = Arg::block("offset_count", &[Arg::integer("offset"), Arg::integer("count")])
-    .after("LIMIT")
-    .optional();
+const LIMIT: Arg =
+    Arg::block("offset_count", &[Arg::integer("offset"), Arg::integer("count")]).after("LIMIT").optional();
 const GET: Arg = Arg {
     multiple_token: true,
     ..Arg::new("pattern", Kind::KeyPattern(1)).after("GET").optional().multiple()
@@ -194,7 +201,8 @@ impl<'a> Request<'a> {
 
 /// A pattern with an element in the place of its asterisk: a key, and the field if the pattern goes on with `->`.
 fn target(pattern: &[u8], element: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
-    let asterisk = pattern.iter().position(|&byte| byte == b'*').expect("only patterns with one look elsewhere");
+    let asterisk =
+        pattern.iter().position(|&byte| byte == b'*').expect("only patterns with one look elsewhere");
     let (prefix, rest) = (&pattern[..asterisk], &pattern[asterisk + 1..]);
     // An arrow at the very end belongs to the key.
     let arrow = rest.windows(2).position(|pair| pair == b"->").filter(|&at| at + 2 < rest.len());
@@ -232,7 +240,9 @@ fn elements(ctx: &mut Context<'_>, key: &[u8], reversed: bool) -> Result<Element
     let Some(entry) = ctx.read(key) else { return Ok(Elements { texts, is_set: false }) };
     let name = entry.type_name();
     match (name, entry.value()) {
-        (TypeName::List, ValueRef::Boxed(Value::List(list))) => texts = list.iter().map(Entry::to_vec).collect(),
+        (TypeName::List, ValueRef::Boxed(Value::List(list))) => {
+            texts = list.iter().map(Entry::to_vec).collect()
+        }
         (TypeName::Set, ValueRef::Packed(packed)) => {
             packed.as_set().ok_or(CommandError::WrongType)?.for_each(|member| texts.push(member.to_vec()));
         }
@@ -497,5 +507,91 @@ impl Plan for SortPlan {
             Ok(None) => Step::Done(Ok(())),
             Err(error) => Step::Done(Err(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn sort() {
+        check(
+            r#"
+            > RPUSH l 3 1 2 10
+            :4
+            > SORT l
+            [$1, $2, $3, $10]
+            > SORT l DESC LIMIT 1 2
+            [$3, $2]
+            > SORT l ALPHA
+            [$1, $10, $2, $3]
+            > SORT l LIMIT 9 1
+            []
+            > SORT l LIMIT 1 x
+            -ERR value is not an integer or out of range
+            > SORT l BY nosort LIMIT 1 -1
+            [$1, $2, $10]
+            > MSET w1 30 w2 20 w3 10 n1 one n2 two
+            +OK
+            > SORT l BY w*
+            [$10, $3, $2, $1]
+            > SORT l BY w* GET # GET n* DESC
+            [$1, $one, $2, $two, $3, nil, $10, nil]
+            > SORT l BY n* ALPHA GET fixed
+            [nil, nil, nil, nil]
+            > SORT l BY n*
+            -ERR One or more scores can't be converted into double
+            > SORT l BY w* GET n* STORE d
+            :4
+            > LRANGE d 0 -1
+            [$, $, $two, $one]
+            > SORT missing STORE d
+            :0
+            > EXISTS d
+            :0
+            > SORT w1
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SORT l STORE
+            -ERR syntax error
+            > SORT_RO l STORE d
+            -ERR syntax error
+            > SORT_RO l BY w* GET n* LIMIT 0 1
+            [nil]
+            "#,
+        );
+    }
+
+    #[test]
+    #[ignore = "until HSET and SADD are there"]
+    fn sort_by_fields_and_sets() {
+        check(
+            r#"
+            > RPUSH l 3 1 2 10
+            :4
+            > HSET h1 f 5
+            :1
+            > HSET h3 f 1
+            :1
+            > HSET h10 f -1
+            :1
+            > SORT l BY h*->f GET h*->f
+            [$-1, nil, $1, $5]
+            > SORT l BY h*->f STORE {l}d
+            :4
+            > LRANGE {l}d 0 -1
+            [$10, $2, $3, $1]
+            > SADD set b c a
+            :3
+            > SORT set
+            -ERR One or more scores can't be converted into double
+            > SORT set ALPHA DESC
+            [$c, $b, $a]
+            > SORT set BY nosort STORE d
+            :3
+            > LRANGE d 0 -1
+            [$a, $b, $c]
+            "#,
+        );
     }
 }

@@ -582,4 +582,184 @@ const MAXLEN_NEGATIVE: CommandError = CommandError::Text("ERR MAXLEN can't be ne
 #[cfg(test)]
 mod tests {
     use crate::commands::testing::check;
+
+    #[test]
+    fn pushes_and_pops() {
+        check(
+            r#"
+            > LPUSH l a b c
+            :3
+            > RPUSH l 1 -2
+            :5
+            > LPUSHX l z
+            :6
+            > RPUSHX missing z
+            :0
+            > LRANGE l 0 -1
+            [$z, $c, $b, $a, $1, $-2]
+            > LLEN l
+            :6
+            > LLEN missing
+            :0
+            > LPOP l
+            $z
+            > RPOP l 2
+            [$-2, $1]
+            > LPOP l 0
+            []
+            > LPOP missing 0
+            nil
+            > LPOP missing
+            nil
+            > RPOP missing 2
+            nil
+            > LPOP l -1
+            -ERR value is out of range, must be positive
+            > LPOP l x
+            -ERR value is out of range, must be positive
+            > LPOP l 1 2
+            -ERR wrong number of arguments for 'lpop' command
+            > RPOP l 100
+            [$a, $b, $c]
+            > EXISTS l
+            :0
+            > SET s x
+            +OK
+            > LPUSH s a
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > LPOP s
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > LLEN s
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            "#,
+        );
+    }
+
+    #[test]
+    fn reads() {
+        check(
+            r#"
+            > RPUSH l a b c d
+            :4
+            > LINDEX l 0
+            $a
+            > LINDEX l -1
+            $d
+            > LINDEX l 4
+            nil
+            > LINDEX l x
+            -ERR value is not an integer or out of range
+            > LINDEX missing x
+            nil
+            > LRANGE l 1 -2
+            [$b, $c]
+            > LRANGE l -100 1
+            [$a, $b]
+            > LRANGE l 2 1
+            []
+            > LRANGE l 0 x
+            -ERR value is not an integer or out of range
+            > LRANGE missing 0 -1
+            []
+            > OBJECT ENCODING l
+            $quicklist
+            > TYPE l
+            +list
+            "#,
+        );
+    }
+
+    #[test]
+    fn edits() {
+        check(
+            r#"
+            > RPUSH l a b c b a
+            :5
+            > LSET l 1 x
+            +OK
+            > LSET l -1 y
+            +OK
+            > LSET l 5 z
+            -ERR index out of range
+            > LSET l x z
+            -ERR value is not an integer or out of range
+            > LSET missing x z
+            -ERR no such key
+            > LINSERT l BEFORE c 1
+            :6
+            > LINSERT l after c 2
+            :7
+            > LINSERT l nowhere c 2
+            -ERR syntax error
+            > LINSERT l BEFORE nope 2
+            :-1
+            > LINSERT missing AFTER c 2
+            :0
+            > LRANGE l 0 -1
+            [$a, $x, $1, $c, $2, $b, $y]
+            > RPUSH l a 1 a 2 a
+            :12
+            > LREM l 1 a
+            :1
+            > LREM l -2 a
+            :2
+            > LREM l 0 2
+            :2
+            > LREM l x 2
+            -ERR value is not an integer or out of range
+            > LREM missing 1 2
+            :0
+            > LRANGE l 0 -1
+            [$x, $1, $c, $b, $y, $a, $1]
+            > LTRIM l 1 -2
+            +OK
+            > LTRIM l x 1
+            -ERR value is not an integer or out of range
+            > LRANGE l 0 -1
+            [$1, $c, $b, $y, $a]
+            > LTRIM l 1 0
+            +OK
+            > EXISTS l
+            :0
+            "#,
+        );
+    }
+
+    #[test]
+    fn positions() {
+        check(
+            r#"
+            > RPUSH l a b c 1 2 3 c c
+            :8
+            > LPOS l c
+            :2
+            > LPOS l c RANK 2
+            :6
+            > LPOS l c RANK -1
+            :7
+            > LPOS l c RANK 4
+            nil
+            > LPOS l c RANK 0
+            -ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list
+            > LPOS l c RANK -9223372036854775808
+            :7
+            > LPOS l c COUNT 0
+            [:2, :6, :7]
+            > LPOS l c COUNT 2 RANK -1
+            [:7, :6]
+            > LPOS l c COUNT 0 MAXLEN 3
+            [:2]
+            > LPOS l c COUNT -1
+            -ERR COUNT can't be negative
+            > LPOS l c MAXLEN -1
+            -ERR MAXLEN can't be negative
+            > LPOS l c COUNT
+            -ERR syntax error
+            > LPOS missing c
+            nil
+            > LPOS missing c COUNT 1
+            []
+            "#,
+        );
+    }
 }

@@ -262,7 +262,8 @@ impl MultiPop {
         let positive = |text: &[u8]| parse_i64(text).filter(|value| *value > 0).map(|value| value as usize);
         let keys = positive(argv.get(numkeys).ok_or(CommandError::Syntax)?).ok_or(NUMKEYS)?;
         let first = numkeys + 1;
-        let behind = first.checked_add(keys).filter(|&behind| behind < argv.len()).ok_or(CommandError::Syntax)?;
+        let behind =
+            first.checked_add(keys).filter(|&behind| behind < argv.len()).ok_or(CommandError::Syntax)?;
         let mut args = Args::new(argv, behind);
         let end = end(&mut args)?;
         let mut count = None;
@@ -293,7 +294,8 @@ fn lmpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Comman
 
 fn plan_lmpop(argv: Argv<'_>) -> Box<dyn Plan> {
     plan_or_error(MultiPop::parse(argv, 1).map(|parsed| {
-        let plan: Box<dyn Plan> = Box::new(MultiPopPlan { argv: argv.to_owned(), parsed, stage: PopStage::Look });
+        let plan: Box<dyn Plan> =
+            Box::new(MultiPopPlan { argv: argv.to_owned(), parsed, stage: PopStage::Look });
         plan
     }))
 }
@@ -325,7 +327,8 @@ impl Plan for MultiPopPlan {
             }
             PopStage::Judge => {
                 let found = results.into_iter().map(result::<Result<bool, CommandError>>);
-                let first = found.zip(self.parsed.keys.clone()).find(|(found, _)| !matches!(found, Ok(false)));
+                let first =
+                    found.zip(self.parsed.keys.clone()).find(|(found, _)| !matches!(found, Ok(false)));
                 let index = match first {
                     None => {
                         reply.null_array();
@@ -369,4 +372,65 @@ fn pop_owned(
     let elements = value.as_elements().unwrap_or_default();
     let text = |element: &Value| element.as_bytes().expect("a bulk string").to_vec();
     Ok(elements.iter().map(text).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn moves() {
+        check(
+            r#"
+            > RPUSH a 1 2 3
+            :3
+            > LMOVE a b LEFT RIGHT
+            $1
+            > LMOVE a b right left
+            $3
+            > LRANGE b 0 -1
+            [$3, $1]
+            > RPOPLPUSH a b
+            $2
+            > EXISTS a
+            :0
+            > LMOVE b b LEFT RIGHT
+            $2
+            > LMOVE b b LEFT LEFT
+            $3
+            > LRANGE b 0 -1
+            [$3, $1, $2]
+            > RPOPLPUSH missing b
+            nil
+            > LMOVE a b UP LEFT
+            -ERR syntax error
+            > SET s x
+            +OK
+            > RPOPLPUSH b s
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > RPOPLPUSH s b
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > RPOPLPUSH missing s
+            nil
+            > LMPOP 3 x y b LEFT
+            [$b, [$3]]
+            > LMPOP 2 x b RIGHT COUNT 5
+            [$b, [$2, $1]]
+            > LMPOP 2 x b RIGHT COUNT 5
+            nil
+            > LMPOP 2 x s RIGHT
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > LMPOP 0 x RIGHT
+            -ERR numkeys should be greater than 0
+            > LMPOP 2 x RIGHT
+            -ERR syntax error
+            > LMPOP 1 x UP
+            -ERR syntax error
+            > LMPOP 1 x LEFT COUNT 0
+            -ERR count should be greater than 0
+            > LMPOP 1 x LEFT COUNT 1 COUNT 1
+            -ERR syntax error
+            "#,
+        );
+    }
 }
