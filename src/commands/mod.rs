@@ -16,7 +16,10 @@ mod keys_expire;
 mod keys_flush;
 mod keys_move;
 mod keys_scan;
+mod keys_sort;
 mod latency;
+mod list;
+mod list_move;
 mod memory;
 mod monitor;
 mod object;
@@ -59,6 +62,9 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     keys_flush::COMMANDS,
     keys_move::COMMANDS,
     keys_scan::COMMANDS,
+    keys_sort::COMMANDS,
+    list::COMMANDS,
+    list_move::COMMANDS,
     object::COMMANDS,
     string_compare::COMMANDS,
     string_counter::COMMANDS,
@@ -155,7 +161,7 @@ mod tests {
     fn keys_fit_the_arity(spec: &CommandSpec) {
         let words = spec.arity.minimum();
         for key in spec.keys {
-            if matches!(key.begin, Begin::Keyword(..)) {
+            if matches!(key.begin, Begin::Keyword(..) | Begin::Unknown { .. }) {
                 continue;
             }
             // "1" is a key as good as any, and the count where there is one.
