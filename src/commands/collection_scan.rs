@@ -21,7 +21,8 @@ impl<'a> ScanOptions<'a> {
         while args.remaining() > 0 {
             if args.option("COUNT") {
                 let count = args.integer()?;
-                options.count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or(CommandError::Syntax)?;
+                options.count =
+                    usize::try_from(count).ok().filter(|count| *count > 0).ok_or(CommandError::Syntax)?;
             } else if args.option("MATCH") {
                 options.pattern = Some(args.bytes()?).filter(|pattern| pattern != b"*");
             } else if has_values && args.option("NOVALUES") {

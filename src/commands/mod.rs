@@ -11,6 +11,7 @@ mod connection;
 mod debug;
 mod function;
 mod hash;
+mod hash_expire;
 mod help;
 mod info;
 mod keys;
@@ -70,6 +71,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     string_many::COMMANDS,
     string_range::COMMANDS,
     hash::COMMANDS,
+    hash_expire::COMMANDS,
     set::COMMANDS,
     set_algebra::COMMANDS,
 ];

@@ -2,8 +2,8 @@
 
 use super::ListeningChange;
 use crate::config::Config;
-use crate::transaction::Sequence;
 use crate::observability::{Logger, MemoryGauge};
+use crate::transaction::Sequence;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -46,7 +46,8 @@ impl Context<'_> {
         let updated = self.update(key, create, |hash: &mut Hash, limits| {
             let before = hash.earliest_deadline();
             let result = change(hash, limits);
-            earliest = hash.earliest_deadline().filter(|earliest| before.is_none_or(|before| *earliest < before));
+            earliest =
+                hash.earliest_deadline().filter(|earliest| before.is_none_or(|before| *earliest < before));
             result
         })?;
         if let Some(earliest) = earliest {
@@ -141,7 +142,15 @@ impl Shard {
 
     /// SWAPDB takes the hashes of both databases along.
     pub(super) fn swap_field_deadlines(&mut self, a: usize, b: usize) {
-        let other = |db: usize| if db == a { b } else if db == b { a } else { db };
+        let other = |db: usize| {
+            if db == a {
+                b
+            } else if db == b {
+                a
+            } else {
+                db
+            }
+        };
         let list = std::mem::take(&mut self.field_deadlines.0);
         self.field_deadlines.0 = list.into_iter().map(|(due, db, key)| (due, other(db), key)).collect();
     }

@@ -6,15 +6,15 @@ mod context;
 mod effects;
 mod error;
 mod maintenance;
-mod wait_queue;
 mod route;
+mod wait_queue;
 
 pub use context::{Context, Updated};
 pub use effects::{Change, Class, Effects, Event};
 pub use error::{CommandError, CommandResult};
 pub use maintenance::Maintenance;
-pub use wait_queue::{Claim, Fit, Offer, Outcome, WaitQueues};
 pub use route::{shard_of_key, shard_of_slot};
+pub use wait_queue::{Claim, Fit, Offer, Outcome, WaitQueues};
 
 use crate::base::UnixMillis;
 use crate::base::random::Random;
@@ -108,7 +108,10 @@ impl Shard {
             random: Random::from_seed(seeds[0] ^ seeds[3].rotate_left(32)),
             access_clock: 0,
             options: ShardOptions {
-                encoding: EncodingLimits { hash_seed: seeds[1] ^ seeds[2].rotate_left(7), ..Default::default() },
+                encoding: EncodingLimits {
+                    hash_seed: seeds[1] ^ seeds[2].rotate_left(7),
+                    ..Default::default()
+                },
                 ..ShardOptions::default()
             },
             scheduled: false,

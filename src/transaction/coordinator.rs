@@ -386,7 +386,8 @@ mod tests {
             ([Answer::Granted(None), Answer::Queued], [false, true]),
             ([Answer::Queued, Answer::Queued], [false, false]),
         ] {
-            let (sequence, mut coordinator) = (Sequence::default(), Coordinator::<i32>::new(1, 8, Faults::NONE));
+            let (sequence, mut coordinator) =
+                (Sequence::default(), Coordinator::<i32>::new(1, 8, Faults::NONE));
             let (id, _) = coordinator.begin(&sequence, parts());
             let ((), sent) = with(|mut send| coordinator.attempt(&sequence, id, |_| None, &mut send));
             let txn = txn_of(&sent[0].1);

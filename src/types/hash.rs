@@ -69,7 +69,10 @@ impl Hash {
     pub fn put(&mut self, field: &[u8], value: &[u8], limits: &EncodingLimits) -> bool {
         if let Self::Packed(pack) = self {
             let longest = limits.hash_max_listpack_value;
-            if field.len() <= longest && value.len() <= longest && pack.has_room_for(field.len() + value.len()) {
+            if field.len() <= longest
+                && value.len() <= longest
+                && pack.has_room_for(field.len() + value.len())
+            {
                 if let Some(at) = pack.find(pack.first(), field, 1) {
                     let at = pack.next(at).expect("H1");
                     let value = Entry::of(value);

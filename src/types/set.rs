@@ -55,7 +55,8 @@ impl Set {
                 }
                 let members = set.as_ref();
                 let longest = members.longest_text();
-                if members.len() < limits.set_max_listpack_entries && longest <= limits.set_max_listpack_value {
+                if members.len() < limits.set_max_listpack_entries && longest <= limits.set_max_listpack_value
+                {
                     let mut pack = Listpack::new();
                     for value in members.iter() {
                         pack.insert(pack.end(), Entry::Int(value));
@@ -198,9 +199,7 @@ impl<'a> SetRef<'a> {
     pub fn contains_entry(self, member: Entry<'_>) -> bool {
         match (self, member) {
             (Self::Ints(set), Entry::Int(value)) => set.contains(value),
-            (Self::Packed(bytes), Entry::Int(_)) => {
-                listpack::Iter::over(bytes).any(|other| other == member)
-            }
+            (Self::Packed(bytes), Entry::Int(_)) => listpack::Iter::over(bytes).any(|other| other == member),
             _ => self.contains(member.as_bytes(&mut itoa::Buffer::new())),
         }
     }
@@ -241,9 +240,7 @@ impl<'a> SetRef<'a> {
             Self::Table(set) => set.random(next).map(|(member, _)| Entry::Str(member)),
             _ if self.is_empty() => None,
             Self::Ints(set) => Some(Entry::Int(set.get(below(next(), set.len())))),
-            Self::Packed(bytes) => {
-                listpack::Iter::over(bytes).nth(below(next(), listpack::len_of(bytes)))
-            }
+            Self::Packed(bytes) => listpack::Iter::over(bytes).nth(below(next(), listpack::len_of(bytes))),
         }
     }
 
@@ -251,9 +248,7 @@ impl<'a> SetRef<'a> {
     pub fn to_set(self) -> Set {
         match self {
             Self::Ints(set) => Set::Ints(Intset::from_own_bytes(set.as_bytes())),
-            Self::Packed(bytes) => {
-                Set::Packed(Listpack::from_own_bytes(bytes))
-            }
+            Self::Packed(bytes) => Set::Packed(Listpack::from_own_bytes(bytes)),
             Self::Table(set) => Set::Table(Box::new(set.clone())),
         }
     }
