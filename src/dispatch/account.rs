@@ -6,6 +6,7 @@
 use super::gather::Gather;
 use super::message::Item;
 use super::redaction::redacted;
+use super::transactions::Running;
 use crate::base::clock;
 use crate::client::{ClientKey, ReplyMode};
 use crate::command_table::{Command, Flag};
@@ -125,22 +126,38 @@ pub(super) fn returned(core: &mut CoreState, item: &Item, slot: u64, argv: Argv<
     }
 }
 
-/// A command that ran in several places has its reply.
+/// A command that asked all cores has its reply.
 pub(super) fn gathered(core: &mut CoreState, gather: &Gather, bytes: &[u8]) {
+    ended(core, gather.client, gather.slot, &gather.command, gather.argv.as_argv(), gather.started_ns, bytes);
+}
+
+/// A transaction over several shards has its reply.
+pub(super) fn concluded(core: &mut CoreState, running: &Running, bytes: &[u8]) {
+    let argv = running.argv.as_argv();
+    ended(core, running.client, running.slot, &running.command, argv, running.started_ns, bytes);
+}
+
+/// A command that held its client's further requests back is over.
+fn ended(
+    core: &mut CoreState,
+    key: ClientKey,
+    slot: u64,
+    command: &Command,
+    argv: Argv<'_>,
+    started_ns: u64,
+    bytes: &[u8],
+) {
     let failed = note_error(core, bytes);
     // The work for it is not charged to the next command.
     core.tick_ns = clock::Monotonic::now().0;
-    let nanoseconds = core.tick_ns - gather.started_ns;
-    record(core, gather.client, &gather.command, gather.argv.as_argv(), nanoseconds, failed);
-    let barrier = !matches!(&gather.parts, super::Parts::Replies { .. }) || gather.command.is_write();
-    let Some(client) = core.clients.get_mut(gather.client) else { return };
-    if client.output.complete(gather.slot, bytes) {
-        core.unsent.push(gather.client);
+    let nanoseconds = core.tick_ns.saturating_sub(started_ns);
+    record(core, key, command, argv, nanoseconds, failed);
+    let Some(client) = core.clients.get_mut(key) else { return };
+    if client.output.complete(slot, bytes) {
+        core.unsent.push(key);
     }
-    if barrier {
-        client.in_flight.barriers -= 1;
-        core.resumed.push(gather.client);
-    }
+    client.in_flight.barriers -= 1;
+    core.resumed.push(key);
 }
 
 fn note_error(core: &mut CoreState, reply: &[u8]) -> bool {

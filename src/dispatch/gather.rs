@@ -2,10 +2,10 @@
 
 use super::message::ReturnTo;
 use crate::client::ClientKey;
-use crate::command_table::{Command, Contribution, Merge, Plan};
+use crate::command_table::{Command, Contribution, Merge};
 use crate::resp::{ArgvBuf, Reply};
 
-/// One request that waits for several cores.
+/// One request about the cores themselves (CLIENT LIST, INFO) that waits for their contributions.
 pub struct Gather {
     pub client: ClientKey,
     pub slot: u64,
@@ -13,16 +13,8 @@ pub struct Gather {
     pub argv: ArgvBuf,
     pub started_ns: u64,
     pub missing: usize,
-    pub parts: Parts,
-}
-
-pub enum Parts {
-    /// Replies of the shards, and for [`Merge::Interleave`] whose element each key's is.
-    Replies { merge: Merge, replies: Vec<Vec<u8>>, order: Vec<u16> },
-    /// Contributions of the cores, by core.
-    Cores(Vec<Option<Contribution>>),
-    /// Results of the current hop of a plan.
-    Hop { plan: Box<dyn Plan>, results: Vec<Option<Contribution>> },
+    /// By core.
+    pub contributions: Vec<Option<Contribution>>,
 }
 
 /// The gatherings of one core.
@@ -47,32 +39,15 @@ impl Gathers {
     }
 
     /// Takes in one part; gives the gathering out when nothing is missing any more.
-    pub fn reply(&mut self, gather: usize, part: usize, reply: &[u8]) -> Option<Gather> {
-        let waiting = self.slots[gather].as_mut().expect("a gathering waits for all its parts");
-        let Parts::Replies { replies, .. } = &mut waiting.parts else {
-            unreachable!("replies come to a gathering of replies")
-        };
-        replies[part] = reply.to_vec();
-        self.arrived(gather)
-    }
-
     pub fn contribution(&mut self, to: ReturnTo, contribution: Contribution) -> Option<Gather> {
         let waiting = self.slots[to.gather].as_mut().expect("a gathering waits for all its parts");
-        match &mut waiting.parts {
-            Parts::Cores(parts) | Parts::Hop { results: parts, .. } => parts[to.part] = Some(contribution),
-            Parts::Replies { .. } => unreachable!("contributions come to a gathering of contributions"),
-        }
-        self.arrived(to.gather)
-    }
-
-    fn arrived(&mut self, gather: usize) -> Option<Gather> {
-        let waiting = self.slots[gather].as_mut().expect("a gathering waits for all its parts");
+        waiting.contributions[to.part] = Some(contribution);
         waiting.missing -= 1;
         if waiting.missing > 0 {
             return None;
         }
-        self.free.push(gather);
-        self.slots[gather].take()
+        self.free.push(to.gather);
+        self.slots[to.gather].take()
     }
 }
 

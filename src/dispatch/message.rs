@@ -1,9 +1,12 @@
 //! What crosses the mesh.
 
+use super::procedure::Work;
+use super::transactions::Late;
 use crate::client::ClientKey;
 use crate::command_table::{Command, Contribution, ShardHandler};
 use crate::resp::{ArgRange, Argv, Protocol};
 use crate::session::CoreState;
+use crate::transaction::{Answer, Request, Txn};
 use std::os::fd::OwnedFd;
 
 pub enum Message {
@@ -12,9 +15,24 @@ pub enum Message {
     /// The same batch, with the replies.
     Done(Box<Batch>),
     /// Something rare, to be run on the receiving core.
-    Call { run: Box<dyn FnOnce(&mut CoreState) -> Contribution + Send>, back: Option<ReturnTo> },
+    Call {
+        run: Box<dyn FnOnce(&mut CoreState) -> Contribution + Send>,
+        back: Option<ReturnTo>,
+    },
     /// The result of a `Call`.
-    Answer { to: ReturnTo, contribution: Contribution },
+    Answer {
+        to: ReturnTo,
+        contribution: Contribution,
+    },
+    /// From the coordinator of a transaction to a shard, and the shard's answer.
+    Request(Request<Work>),
+    Agreement {
+        shard: usize,
+        txn: Txn,
+        answer: Answer<Contribution>,
+    },
+    /// The reply of a command that had to wait for transactions.
+    Late(Box<Late>),
     /// A connection dealt to the receiver.
     Connection(Dealt),
 }
@@ -61,6 +79,8 @@ pub struct Item {
     /// Set by the shard that ran it.
     pub nanoseconds: u64,
     pub failed: bool,
+    /// It waits for transactions; its reply comes apart from the batch.
+    pub deferred: bool,
     reply_end: usize,
 }
 
@@ -69,8 +89,6 @@ pub struct Item {
 pub enum Ticket {
     /// A slot of the client's output.
     Slot(u64),
-    /// One part of a gathering on the sender's core.
-    Part { gather: usize, part: usize },
 }
 
 /// What a new item needs besides its arguments.
@@ -83,6 +101,30 @@ pub struct Order {
     pub client: ClientKey,
     pub client_id: u64,
     pub ticket: Ticket,
+}
+
+impl Item {
+    /// Without arguments so far.
+    pub fn new(order: Order) -> Self {
+        Self {
+            command: order.command,
+            run: order.run,
+            db: order.db as u32,
+            protocol: order.protocol,
+            no_touch: order.no_touch,
+            client: order.client,
+            client_id: order.client_id,
+            ticket: order.ticket,
+            bytes_start: 0,
+            bytes_len: 0,
+            ranges_start: 0,
+            ranges_len: 0,
+            nanoseconds: 0,
+            failed: false,
+            deferred: false,
+            reply_end: 0,
+        }
+    }
 }
 
 impl Batch {
@@ -105,23 +147,10 @@ impl Batch {
             self.ranges.push(ArgRange::new(self.bytes.len() - bytes_start, argument.len()));
             self.bytes.extend_from_slice(argument);
         }
-        self.items.push(Item {
-            command: order.command,
-            run: order.run,
-            db: order.db as u32,
-            protocol: order.protocol,
-            no_touch: order.no_touch,
-            client: order.client,
-            client_id: order.client_id,
-            ticket: order.ticket,
-            bytes_start,
-            bytes_len: self.bytes.len() - bytes_start,
-            ranges_start,
-            ranges_len: self.ranges.len() - ranges_start,
-            nanoseconds: 0,
-            failed: false,
-            reply_end: 0,
-        });
+        let mut item = Item::new(order);
+        (item.bytes_start, item.bytes_len) = (bytes_start, self.bytes.len() - bytes_start);
+        (item.ranges_start, item.ranges_len) = (ranges_start, self.ranges.len() - ranges_start);
+        self.items.push(item);
     }
 
     pub fn argv(&self, index: usize) -> Argv<'_> {
@@ -149,6 +178,11 @@ impl Batch {
             (item.nanoseconds, item.failed, item.reply_end) = (nanoseconds, failed, replies.len());
         }
         self.replies = replies;
+    }
+
+    pub fn set_deferred(&mut self, index: usize) {
+        let item = &mut self.items[index];
+        (item.deferred, item.reply_end) = (true, self.replies.len());
     }
 
     pub fn reply(&self, index: usize) -> &[u8] {

@@ -12,26 +12,28 @@ mod account;
 mod admission;
 mod gather;
 mod message;
+mod procedure;
 mod redaction;
 pub mod route;
 mod run;
+mod transactions;
 
 pub use message::{Batch, Dealt, Message, ReturnTo};
 
 use crate::client::{Blocked, ClientKey, ReplyMode};
-use crate::command_table::{
-    Args, Asker, ClientHandler, Command, Contribution, Flag, Handler, HopWork, Merge, Plan, ShardHandler,
-    Step,
-};
-use crate::mesh::Links;
-use crate::resp::{Argv, ArgvBuf, Reply};
+use crate::command_table::{Args, Asker, ClientHandler, Command, Contribution, Flag, Handler, ShardHandler};
+use crate::mesh::{Lender, Links};
+use crate::resp::{Argv, Reply};
 use crate::session::{CoreState, PauseMode, Session};
-use crate::shard::CommandError;
+use crate::shard::{CommandError, Shard};
+use crate::transaction::{KeySet, Mode};
 use admission::Situation;
-use gather::{Gather, Gathers, Parts};
+use gather::{Gather, Gathers};
 use message::{Order, Ticket};
+use procedure::{Caller, Everywhere, Planned, Procedure, Spread};
 use route::Owners;
 use run::{run_batch, run_here};
+use transactions::Transactions;
 
 /// A batch of this many bytes or commands goes to its queue before the turn ends.
 const BATCH_BYTES_MAX: usize = 256 * 1024;
@@ -48,6 +50,8 @@ pub struct Dispatch {
     /// By core: batches sent and not yet returned.
     in_flight: Vec<u32>,
     gathers: Gathers,
+    lender: Lender<Shard>,
+    transactions: Transactions,
     /// Sockets dealt to this core.
     pub dealt: Vec<Dealt>,
     scratch: Vec<u8>,
@@ -63,14 +67,16 @@ pub enum Flow {
 }
 
 impl Dispatch {
-    pub fn new(links: Links<Message>) -> Self {
-        let cores = links.cores();
+    pub fn new(links: Links<Message>, lender: Lender<Shard>) -> Self {
+        let (links_own, cores) = (links.own(), links.cores());
         Self {
             links,
             outgoing: (0..cores).map(|_| None).collect(),
             spare: Vec::new(),
             in_flight: vec![0; cores],
             gathers: Gathers::default(),
+            lender,
+            transactions: Transactions::new(links_own, cores),
             dealt: Vec::new(),
             scratch: Vec::new(),
         }
@@ -102,6 +108,7 @@ impl Dispatch {
         if core.settings.paused && hold_if_paused(core, key, &command) {
             return Flow::Stall;
         }
+        let shards = core.cores;
         let flow = match command.spec.handler {
             Handler::Shard(run) => {
                 let owner = match self.owner(core, &command, argv) {
@@ -122,12 +129,16 @@ impl Dispatch {
                 Owners::Several if !route::is_whole(&command, argv) => {
                     self.on_one_shard(core, key, &command, run, core.index, argv)
                 }
-                Owners::Several => self.per_shard(core, key, &command, run, merge, argv),
+                Owners::Several => self.over_shards(core, key, &command, argv, |caller| {
+                    Box::new(Spread::new(command, run, merge, caller, argv, shards))
+                }),
             },
             Handler::Transaction { run, plan } => match self.owner(core, &command, argv) {
                 Owners::One(owner) => self.on_one_shard(core, key, &command, run, owner, argv),
                 Owners::None => self.on_one_shard(core, key, &command, run, core.index, argv),
-                Owners::Several => self.in_hops(core, key, &command, plan(argv), argv),
+                Owners::Several => self.over_shards(core, key, &command, argv, |caller| {
+                    Box::new(Planned::new(plan(argv), caller, shards))
+                }),
             },
             Handler::Client(run) => self.on_client(core, key, &command, run, argv),
             Handler::EveryCore { .. } => self.on_every_core(core, key, &command, argv),
@@ -170,6 +181,11 @@ impl Dispatch {
         }
         if owner == core.index {
             account::monitor(core, key, command, argv);
+            if core.shard.scheduled
+                && let Some(flow) = self.defer_here(core, key, command, run, argv)
+            {
+                return flow;
+            }
             run_here(core, key, command, run, argv);
             return Flow::Next;
         }
@@ -208,167 +224,24 @@ impl Dispatch {
         }
     }
 
-    /// Splits a request by the owners of its keys.
-    fn per_shard(
+    /// A request whose keys live on several shards: one transaction.
+    fn over_shards(
         &mut self,
         core: &mut CoreState,
         key: ClientKey,
         command: &Command,
-        run: ShardHandler,
-        merge: Merge,
         argv: Argv<'_>,
-    ) -> Flow {
-        let client = core.clients.running(key);
-        let relaxed = core.settings.relaxed_ordering;
-        if !relaxed && !client.in_flight.is_idle() {
-            return Flow::Stall;
-        }
-        account::monitor(core, key, command, argv);
-        let client = core.clients.running(key);
-        let (first, step) = command.spec.keys[0].stride().expect("PerShard keys repeat to the end");
-        if !(argv.len() - first).is_multiple_of(step) {
-            // A key without its value: the handler says so, wherever it runs.
-            return self.on_one_shard(core, key, command, run, core.index, argv);
-        }
-        let mut part_of_core = vec![u16::MAX; core.cores];
-        let mut parts: Vec<(usize, Vec<usize>)> = Vec::new();
-        let mut order = Vec::with_capacity(argv.len() / step);
-        for position in (first..argv.len()).step_by(step) {
-            let owner = route::shard_of_key(argv.get(position).expect("in range"), core.cores);
-            if part_of_core[owner] == u16::MAX {
-                part_of_core[owner] = parts.len() as u16;
-                parts.push((owner, Vec::new()));
-            }
-            order.push(part_of_core[owner]);
-            parts[usize::from(part_of_core[owner])].1.push(position);
-        }
-        // Only reads may be overtaken by what follows.
-        if command.is_write() {
-            client.in_flight.barriers += 1;
-        }
-        let muted = take_muted(&mut client.reply_mode);
-        let slot = client.output.open_slot(muted);
-        let (db, protocol, no_touch, client_id) = (client.db, client.protocol, client.no_touch, client.id);
-        let gather = self.gathers.insert(Gather {
-            client: key,
-            slot,
-            command: *command,
-            argv: argv.to_owned(),
-            started_ns: core.tick_ns,
-            missing: parts.len(),
-            parts: Parts::Replies { merge, replies: vec![Vec::new(); parts.len()], order },
-        });
-        let mut here = None;
-        for (part, (owner, positions)) in parts.iter().enumerate() {
-            let arguments = (0..first)
-                .chain(positions.iter().flat_map(|position| *position..*position + step))
-                .map(|index| argv.get(index).expect("in range"));
-            if *owner == core.index {
-                here = Some((part, arguments.collect::<ArgvBuf>()));
-                continue;
-            }
-            let ticket = Ticket::Part { gather, part };
-            let command = *command;
-            self.order(
-                *owner,
-                Order { command, run, db, protocol, no_touch, client: key, client_id, ticket },
-                arguments,
-            );
-        }
-        if let Some((part, argv)) = here {
-            let mut bytes = Vec::new();
-            let mut reply = Reply::new(&mut bytes, protocol);
-            let mut context = core.shard.context(db, core.now.unix, no_touch);
-            if let Err(error) = run(&mut context, Args::new(argv.as_argv(), 1), &mut reply) {
-                bytes.clear();
-                Reply::new(&mut bytes, protocol).error(error.text().as_ref());
-            }
-            if let Some(gather) = self.gathers.reply(gather, part, &bytes) {
-                self.conclude(core, gather);
-            }
-        }
-        Flow::Next
-    }
-
-    /// Begins a plan; its first hop starts now.
-    fn in_hops(
-        &mut self,
-        core: &mut CoreState,
-        key: ClientKey,
-        command: &Command,
-        plan: Box<dyn Plan>,
-        argv: Argv<'_>,
+        make: impl FnOnce(Caller) -> Box<dyn Procedure>,
     ) -> Flow {
         let client = core.clients.running(key);
         if !client.in_flight.is_idle() {
             return Flow::Stall;
         }
+        let caller = Caller { db: client.db, protocol: client.protocol, no_touch: client.no_touch };
         account::monitor(core, key, command, argv);
-        let client = core.clients.running(key);
-        client.in_flight.barriers += 1;
-        let muted = take_muted(&mut client.reply_mode);
-        let slot = client.output.open_slot(muted);
-        let gather = Gather {
-            client: key,
-            slot,
-            command: *command,
-            argv: argv.to_owned(),
-            started_ns: core.tick_ns,
-            missing: 0,
-            parts: Parts::Hop { plan, results: Vec::new() },
-        };
-        self.next_hop(core, gather);
+        let parts = transactions::intentions(core, command, argv);
+        self.begin(core, key, command, argv, parts, make(caller));
         Flow::Next
-    }
-
-    fn next_hop(&mut self, core: &mut CoreState, mut gather: Gather) {
-        loop {
-            let Parts::Hop { plan, results } = &mut gather.parts else { unreachable!("a plan goes in hops") };
-            let results = std::mem::take(results).into_iter().map(|result| result.expect("all are in"));
-            let (db, protocol) =
-                core.clients.get(gather.client).map_or((0, Default::default()), |c| (c.db, c.protocol));
-            let mut bytes = Vec::new();
-            let mut reply = Reply::new(&mut bytes, protocol);
-            let hop = match plan.step(results.collect(), &mut reply) {
-                Step::Hop(hop) => hop,
-                Step::Done(result) => {
-                    if let Err(error) = result {
-                        bytes.clear();
-                        Reply::new(&mut bytes, protocol).error(error.text().as_ref());
-                    }
-                    account::gathered(core, &gather, &bytes);
-                    return;
-                }
-            };
-            let now = core.now.unix;
-            let mut results: Vec<Option<Contribution>> = Vec::with_capacity(hop.len());
-            let mut away = Vec::new();
-            for (part, HopWork { key, run }) in hop.into_iter().enumerate() {
-                let owner = route::shard_of_key(&key, core.cores);
-                if owner == core.index {
-                    results.push(Some(run(&mut core.shard.context(db, now, false))));
-                } else {
-                    results.push(None);
-                    away.push((part, owner, run));
-                }
-            }
-            let Parts::Hop { results: waiting, .. } = &mut gather.parts else { unreachable!("as above") };
-            *waiting = results;
-            if away.is_empty() {
-                continue;
-            }
-            gather.missing = away.len();
-            let index = self.gathers.insert(gather);
-            for (part, owner, run) in away {
-                let run = Box::new(move |core: &mut CoreState| {
-                    let now = core.now.unix;
-                    run(&mut core.shard.context(db, now, false))
-                });
-                let back = Some(ReturnTo { core: core.index, gather: index, part });
-                self.links.send(owner, Message::Call { run, back });
-            }
-            return;
-        }
     }
 
     fn on_client(
@@ -431,6 +304,14 @@ impl Dispatch {
             account::replied(core, key, command, argv, &bytes);
             return Flow::Next;
         }
+        let about_data = command.is_write() || command.spec.flags.contains(Flag::ReadOnly);
+        if about_data && core.cores > 1 {
+            let mode = if command.is_write() { Mode::Exclusive } else { Mode::Shared };
+            let parts = (0..core.cores).map(|shard| (shard, KeySet::whole(mode))).collect();
+            let procedure = Box::new(Everywhere::new(*command, asker, argv, core.cores));
+            self.begin(core, key, command, argv, parts, procedure);
+            return Flow::Next;
+        }
         let own = collect(core, asker, args);
         let client = core.clients.running(key);
         client.in_flight.barriers += 1;
@@ -445,7 +326,7 @@ impl Dispatch {
             argv: argv.to_owned(),
             started_ns,
             missing: core.cores - 1,
-            parts: Parts::Cores(contributions),
+            contributions,
         };
         if core.cores == 1 {
             self.conclude(core, gather);
@@ -469,25 +350,17 @@ impl Dispatch {
         let protocol =
             core.clients.get(gather.client).map_or_else(Default::default, |client| client.protocol);
         let mut bytes = Vec::new();
-        match &mut gather.parts {
-            Parts::Replies { merge, replies, order } => {
-                gather::merge(*merge, replies, order, &mut Reply::new(&mut bytes, protocol));
-            }
-            Parts::Hop { .. } => return self.next_hop(core, gather),
-            Parts::Cores(contributions) => {
-                let all = contributions.drain(..).map(|part| part.expect("all have arrived")).collect();
-                let Handler::EveryCore { finish, .. } = gather.command.spec.handler else {
-                    unreachable!("only EveryCore asks the cores")
-                };
-                if core.clients.get(gather.client).is_some() {
-                    let args = Args::new(gather.argv.as_argv(), usize::from(gather.command.names));
-                    let mut reply = Reply::new(&mut bytes, protocol);
-                    let mut session = Session { core, key: gather.client };
-                    if let Err(error) = finish(&mut session, args, all, &mut reply) {
-                        bytes.clear();
-                        Reply::new(&mut bytes, protocol).error(error.text().as_ref());
-                    }
-                }
+        let all = gather.contributions.drain(..).map(|part| part.expect("all have arrived")).collect();
+        let Handler::EveryCore { finish, .. } = gather.command.spec.handler else {
+            unreachable!("only EveryCore asks the cores")
+        };
+        if core.clients.get(gather.client).is_some() {
+            let args = Args::new(gather.argv.as_argv(), usize::from(gather.command.names));
+            let mut reply = Reply::new(&mut bytes, protocol);
+            let mut session = Session { core, key: gather.client };
+            if let Err(error) = finish(&mut session, args, all, &mut reply) {
+                bytes.clear();
+                Reply::new(&mut bytes, protocol).error(error.text().as_ref());
             }
         }
         account::gathered(core, &gather, &bytes);
@@ -509,7 +382,11 @@ impl Dispatch {
         match message {
             Message::Work(mut batch) => {
                 core.counters.commands_for_others += batch.len() as u64;
-                core.tick_ns = run_batch(&mut core.shard, core.now.unix, &mut batch);
+                if core.shard.scheduled {
+                    self.run_contended(core, from, &mut batch);
+                } else {
+                    core.tick_ns = run_batch(&mut core.shard, core.now.unix, &mut batch);
+                }
                 self.links.send(from, Message::Done(batch));
             }
             Message::Done(batch) => {
@@ -528,6 +405,15 @@ impl Dispatch {
                     self.conclude(core, gather);
                 }
             }
+            Message::Request(request) => {
+                self.serve(core, request);
+                self.pump(core);
+            }
+            Message::Agreement { shard, txn, answer } => {
+                self.answered(core, shard, txn, answer);
+                self.pump(core);
+            }
+            Message::Late(late) => transactions::deliver(core, late),
             Message::Connection(dealt) => self.dealt.push(dealt),
         }
     }
@@ -536,15 +422,9 @@ impl Dispatch {
     fn returned(&mut self, core: &mut CoreState, mut batch: Box<Batch>) {
         for index in 0..batch.len() {
             let item = *batch.item(index);
-            match item.ticket {
-                Ticket::Slot(slot) => {
-                    account::returned(core, &item, slot, batch.argv(index), batch.reply(index));
-                }
-                Ticket::Part { gather, part } => {
-                    if let Some(gather) = self.gathers.reply(gather, part, batch.reply(index)) {
-                        self.conclude(core, gather);
-                    }
-                }
+            if !item.deferred {
+                let Ticket::Slot(slot) = item.ticket;
+                account::returned(core, &item, slot, batch.argv(index), batch.reply(index));
             }
         }
         batch.clear();
@@ -561,7 +441,10 @@ impl Dispatch {
             if self.outgoing[other].is_none() || self.in_flight[other] > 0 {
                 continue;
             }
-            let Some(mut shard) = core.shard.borrow(other) else { continue };
+            let Some(mut shard) = self.lender.borrow(other) else { continue };
+            if shard.scheduled {
+                continue;
+            }
             let mut batch = self.outgoing[other].take().expect("looked at above");
             core.counters.commands_borrowed += batch.len() as u64;
             let ended = run_batch(&mut shard, core.now.unix, &mut batch);
@@ -589,13 +472,18 @@ impl Dispatch {
 
     /// Ends the turn: everything collected leaves. Names each sleeping core that has to be woken.
     pub fn flush(&mut self, wake: impl FnMut(usize)) {
+        self.send_outgoing();
+        self.links.flush(wake);
+    }
+
+    /// Hands the collected commands to the mesh.
+    fn send_outgoing(&mut self) {
         for core in 0..self.outgoing.len() {
             if let Some(batch) = self.outgoing[core].take() {
                 self.in_flight[core] += 1;
                 self.links.send(core, Message::Work(batch));
             }
         }
-        self.links.flush(wake);
     }
 
     /// Messages that found no room: a reason to take in less work.

@@ -28,6 +28,17 @@ fn secrets(full_name: &str, argv: Argv<'_>) -> Option<Vec<usize>> {
             let names = (2..argv.len()).step_by(2).filter(sensitive);
             names.map(|index| index + 1).filter(|index| *index < argv.len()).collect()
         }
+        // The options stand after host, port, key, database and timeout.
+        "migrate" => {
+            let option = |word: &[u8]| {
+                (6..argv.len())
+                    .find(|index| argv.get(*index).is_some_and(|arg| arg.eq_ignore_ascii_case(word)))
+            };
+            let password = option(b"auth").map(|index| vec![index + 1]);
+            let both = || option(b"auth2").map(|index| vec![index + 1, index + 2]);
+            let positions = password.or_else(both).unwrap_or_default();
+            positions.into_iter().filter(|index| *index < argv.len()).collect()
+        }
         "acl|setuser" => (2..argv.len()).collect(),
         _ => return None,
     };
@@ -53,5 +64,8 @@ mod tests {
         assert_eq!(shown("config|set", "CONFIG SET maxclients 1 requirepass x"), [5]);
         assert_eq!(shown("config|set", "CONFIG SET requirepass"), []);
         assert_eq!(shown("get", "GET requirepass"), []);
+        assert_eq!(shown("migrate", "MIGRATE host 1 key 0 10 COPY AUTH secret KEYS a b"), [8]);
+        assert_eq!(shown("migrate", "MIGRATE host 1 key 0 10 AUTH2 user secret"), [7, 8]);
+        assert_eq!(shown("migrate", "MIGRATE auth 1 key 0 10 REPLACE AUTH"), []);
     }
 }

@@ -1,7 +1,7 @@
 //! Running commands on a shard: one of a client of this core, or a batch of another core's.
 
 use super::account;
-use super::message::Batch;
+use super::message::{Batch, Item};
 use super::take_muted;
 use crate::base::{UnixMillis, clock};
 use crate::client::{ClientKey, ReplyMode};
@@ -50,21 +50,40 @@ pub(super) fn run_batch(shard: &mut Shard, now: UnixMillis, batch: &mut Batch) -
         let range = first..batch.len().min(first + AHEAD);
         prefetch_batch(shard, batch, range.clone());
         batch.run(range, |item, argv, replies| {
-            let start = replies.len();
-            let mut reply = Reply::new(replies, item.protocol);
-            let mut context = shard.context(item.db as usize, now, item.no_touch);
-            let names = usize::from(item.command.names);
-            if let Err(error) = (item.run)(&mut context, Args::new(argv, names), &mut reply) {
-                replies.truncate(start);
-                Reply::new(replies, item.protocol).error(error.text().as_ref());
-            }
-            let ended = clock::Monotonic::now().0;
-            let nanoseconds = ended - tick;
-            tick = ended;
-            (nanoseconds, replies.get(start) == Some(&b'-'))
+            let start = tick;
+            let failed = run_on(shard, now, item, argv, replies);
+            tick = clock::Monotonic::now().0;
+            (tick - start, failed)
         });
     }
     tick
+}
+
+/// Runs one command apart from a batch; the time it took, and whether it failed.
+pub(super) fn run_item(
+    shard: &mut Shard,
+    now: UnixMillis,
+    item: &Item,
+    argv: Argv<'_>,
+    replies: &mut Vec<u8>,
+) -> (u64, bool) {
+    let start = clock::Monotonic::now().0;
+    let failed = run_on(shard, now, item, argv, replies);
+    (clock::Monotonic::now().0 - start, failed)
+}
+
+/// Appends the reply of a command; whether it is an error.
+#[inline]
+fn run_on(shard: &mut Shard, now: UnixMillis, item: &Item, argv: Argv<'_>, replies: &mut Vec<u8>) -> bool {
+    let start = replies.len();
+    let mut reply = Reply::new(replies, item.protocol);
+    let mut context = shard.context(item.db as usize, now, item.no_touch);
+    let names = usize::from(item.command.names);
+    if let Err(error) = (item.run)(&mut context, Args::new(argv, names), &mut reply) {
+        replies.truncate(start);
+        Reply::new(replies, item.protocol).error(error.text().as_ref());
+    }
+    replies.get(start) == Some(&b'-')
 }
 
 /// Hints the processor at the data of some commands: first all buckets, then all entries.

@@ -19,6 +19,8 @@ pub struct Counters {
     pub commands_for_others: u64,
     /// Commands of its clients that this core ran on a shard borrowed from another core.
     pub commands_borrowed: u64,
+    /// Transactions over several shards that ran at once, with all shards borrowed.
+    pub transactions_at_once: u64,
     /// Times the loop slept.
     pub sleeps: u64,
     /// Time spent in active expiry.
@@ -42,6 +44,7 @@ impl Counters {
             turns,
             commands_for_others,
             commands_borrowed,
+            transactions_at_once,
             sleeps,
             expire_cycle_ns,
         } = other;
@@ -58,6 +61,7 @@ impl Counters {
         self.turns += turns;
         self.commands_for_others += commands_for_others;
         self.commands_borrowed += commands_borrowed;
+        self.transactions_at_once += transactions_at_once;
         self.sleeps += sleeps;
         self.expire_cycle_ns += expire_cycle_ns;
     }

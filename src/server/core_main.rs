@@ -62,12 +62,13 @@ pub async fn run(plan: CorePlan) {
     let _ = plan.born.send(Ok((plan.index, ring.doorbell())));
     // The other cores are started meanwhile; nobody is served before all are there.
     let Ok(doorbells) = plan.doorbells.recv() else { return };
+    let lender = plan.shard.lender();
     let state = CoreState::new(plan.index, plan.shared, plan.table, plan.shard, plan.seeds);
     let mut core = Core {
         ring,
         cron: Cron::new(&state),
         state,
-        dispatch: Dispatch::new(plan.links),
+        dispatch: Dispatch::new(plan.links, lender),
         connections: Connections::default(),
         doorbells,
         listeners: Vec::new(),

@@ -3,8 +3,27 @@
 use crate::support::{Client, Server, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Not in Redis 7.0.15.
-const NEWER: &[&str] = &["client|no-touch", "client|setinfo", "delex", "delifeq", "digest", "msetex"];
+/// Whether a version is later than the reference's: what came with it is not compared.
+fn is_newer(version: &str) -> bool {
+    let numbers: Vec<u32> = version.split('.').map(|part| part.parse().expect("a version")).collect();
+    numbers > vec![7, 0, 15]
+}
+
+/// The commands that the reference does not have yet.
+fn newer_commands(client: &mut Client) -> BTreeSet<String> {
+    let mut newer = BTreeSet::new();
+    let mut waiting = vec![client.command(&["COMMAND", "DOCS"])];
+    while let Some(docs) = waiting.pop() {
+        let Value::Map(commands) = docs else { panic!("a map: {docs}") };
+        for (name, docs) in commands {
+            if is_newer(&docs.get("since").expect("every command has it").to_text()) {
+                newer.insert(name.to_text());
+            }
+            waiting.extend(docs.get("subcommands").cloned());
+        }
+    }
+    newer
+}
 
 /// Command and field of COMMAND INFO that differ on purpose, with the reason beside them.
 const INFO_DIFFERS: &[(&str, &str)] = &[];
@@ -13,9 +32,6 @@ const INFO_DIFFERS: &[(&str, &str)] = &[];
 /// others, about the history of Redis, are not told.
 const DOCS_OMITTED: &[&str] =
     &["summary", "complexity", "history", "doc_flags", "deprecated_since", "replaced_by"];
-
-/// Arguments that differ on purpose: what a later version added.
-const ARGUMENTS_DIFFER: &[&str] = &["client|kill", "set"];
 
 const FIELDS: [&str; 9] =
     ["arity", "flags", "first key", "last key", "step", "categories", "tips", "key specs", "subcommands"];
@@ -53,7 +69,8 @@ fn command_info_is_that_of_the_reference() {
     let (redis, pinion) = (Server::redis(), Server::pinion(1));
     let (theirs, ours) = (facts(&mut redis.connect_resp3()), facts(&mut pinion.connect_resp3()));
     let mut differences = Vec::new();
-    for (name, fields) in ours.iter().filter(|(name, _)| !NEWER.contains(&name.as_str())) {
+    let newer = newer_commands(&mut pinion.connect_resp3());
+    for (name, fields) in ours.iter().filter(|(name, _)| !newer.contains(*name)) {
         let Some(expected) = theirs.get(name) else {
             differences.push(format!("{name}: the reference does not have it"));
             continue;
@@ -88,7 +105,9 @@ fn arguments(path: &str, docs: &Value, all: &mut BTreeSet<String>) {
     for (key, value) in pairs {
         match key.to_text().as_str() {
             "arguments" => {
-                for argument in value.as_items().expect("an array") {
+                let since = |argument: &Value| argument.get("since").map(Value::to_text);
+                let known = |argument: &&Value| !since(argument).is_some_and(|since| is_newer(&since));
+                for argument in value.as_items().expect("an array").iter().filter(known) {
                     let name = argument.get("name").expect("an argument has a name").to_text();
                     arguments(&format!("{path} {name}"), argument, all);
                 }
@@ -110,11 +129,12 @@ fn command_docs_are_those_of_the_reference() {
     let (redis, pinion) = (Server::redis(), Server::pinion(1));
     let ours = pinion.connect_resp3().command(&["COMMAND", "DOCS"]);
     let Value::Map(commands) = &ours else { panic!("a map: {ours}") };
+    let newer = newer_commands(&mut pinion.connect_resp3());
     let mut client = redis.connect_resp3();
     let mut differences = Vec::new();
     for (name, docs) in commands {
         let name = name.to_text();
-        if NEWER.contains(&name.as_str()) {
+        if newer.contains(&name) {
             continue;
         }
         let reply = client.command(&["COMMAND", "DOCS", &name]);
@@ -127,7 +147,7 @@ fn command_docs_are_those_of_the_reference() {
         arguments(&name, expected, &mut wanted);
         let ignored = |line: &&String| {
             let command = line.split([' ', ':']).next().unwrap_or_default();
-            NEWER.contains(&command) || ARGUMENTS_DIFFER.contains(&command)
+            newer.contains(command)
         };
         let only = |these: &BTreeSet<String>, those: &BTreeSet<String>, mark: &str| -> Vec<String> {
             let only = these.difference(those).filter(|line| !ignored(line));
@@ -147,19 +167,17 @@ fn names_by_pattern_and_by_category() {
         reply.as_items().expect("an array").iter().map(Value::to_text).collect()
     };
     let (mut theirs, mut ours) = (redis.connect(), pinion.connect());
+    let newer = newer_commands(&mut pinion.connect_resp3());
     let known = names(&mut ours, &["COMMAND", "LIST"]);
     let categories: Vec<String> = names(&mut ours, &["ACL", "CAT"]).into_iter().collect();
     for category in &categories {
         let expected = names(&mut theirs, &["ACL", "CAT", category]);
         let got = names(&mut ours, &["ACL", "CAT", category]);
-        let newer: BTreeSet<String> =
-            got.iter().filter(|name| NEWER.contains(&name.as_str())).cloned().collect();
         assert_eq!(got, names(&mut ours, &["COMMAND", "LIST", "FILTERBY", "ACLCAT", category]));
         assert_eq!(&got - &newer, &expected & &known, "{category}");
     }
     for pattern in ["*", "CLIENT|*", "[gp]*t"] {
         let request = ["COMMAND", "LIST", "FILTERBY", "PATTERN", pattern];
-        let newer: BTreeSet<String> = NEWER.iter().map(|name| (*name).to_owned()).collect();
         assert_eq!(&names(&mut ours, &request) - &newer, &names(&mut theirs, &request) & &known, "{pattern}");
     }
 }

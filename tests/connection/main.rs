@@ -8,5 +8,6 @@ mod limits;
 mod monitor;
 mod passwords;
 mod pieces;
+mod statistics;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,420 @@
+//! Requests over several shards, atomically: pumps the pure machines of [`crate::transaction`].
+//!
+//! While nobody is in the way no message is sent at all: the core borrows every shard that the request needs and
+//! does it on the spot, holding them all. Otherwise the coordinator takes a place on each shard and leads
+//! the hops. On the shard's side the scheduler decides who may run; while it has anybody in its queue,
+//! `Shard::scheduled` is set and commands of one shard have to ask it too.
+
+use super::account;
+use super::message::{Item, Message, Order, Ticket};
+use super::procedure::{Next, Procedure, Work};
+use super::run::run_item;
+use super::{Dispatch, Flow, take_muted};
+use crate::client::ClientKey;
+use crate::command_table::{Access, Command, Contribution, Flag, ShardHandler};
+use crate::mesh::Borrowed;
+use crate::resp::{Argv, ArgvBuf};
+use crate::session::CoreState;
+use crate::shard::{Shard, shard_of_key};
+use crate::transaction::{
+    Admission, Answer, Coordinator, Faults, Host, Intent, KeySet, Mode, Progress, Request, Scheduler, Txn,
+};
+use std::collections::VecDeque;
+
+/// A transaction's client and where its reply belongs.
+pub struct Running {
+    pub client: ClientKey,
+    pub slot: u64,
+    pub command: Command,
+    pub argv: ArgvBuf,
+    pub started_ns: u64,
+    pub procedure: Box<dyn Procedure>,
+}
+
+/// A command of one shard that has to wait there for transactions.
+pub struct Waiting {
+    /// The core of its client.
+    origin: usize,
+    item: Item,
+    argv: ArgvBuf,
+}
+
+/// A command that had to wait, with its reply, on the way back to its client's core.
+pub struct Late {
+    item: Item,
+    argv: ArgvBuf,
+    reply: Vec<u8>,
+}
+
+/// What this core has to do for transactions, as coordinator and as shard.
+pub struct Transactions {
+    coordinator: Coordinator<Contribution>,
+    scheduler: Scheduler<Work, Waiting>,
+    /// By the coordinator's id.
+    running: Vec<Option<Running>>,
+    /// Messages of this core to itself.
+    local: VecDeque<Local>,
+}
+
+enum Local {
+    Request(Request<Work>),
+    Answer(usize, Txn, Answer<Contribution>),
+}
+
+impl Transactions {
+    pub fn new(core: usize, cores: usize) -> Self {
+        Self {
+            coordinator: Coordinator::new(core, cores, Faults::NONE),
+            scheduler: Scheduler::default(),
+            running: Vec::new(),
+            local: VecDeque::new(),
+        }
+    }
+
+    /// Transactions begun here, and how often one of them was refused and had to begin again.
+    pub fn figures(&self) -> (u64, u64) {
+        (self.coordinator.started, self.coordinator.refusals)
+    }
+}
+
+/// What a command intends with its keys, by shard. Databases are not told apart: a key of the same name in
+/// another one is held as well, which costs little and covers COPY and MOVE.
+pub fn intentions(core: &CoreState, command: &Command, argv: Argv<'_>) -> Vec<(usize, KeySet)> {
+    let mut by_shard: Vec<(usize, Vec<Intent>)> = Vec::new();
+    each_intent(core, command, argv, |shard, intent| {
+        match by_shard.iter_mut().find(|(other, _)| *other == shard) {
+            Some((_, intents)) => intents.push(intent),
+            None => by_shard.push((shard, vec![intent])),
+        }
+    });
+    by_shard.into_iter().map(|(shard, intents)| (shard, KeySet::new(intents))).collect()
+}
+
+fn each_intent(core: &CoreState, command: &Command, argv: Argv<'_>, mut each: impl FnMut(usize, Intent)) {
+    for spec in command.spec.keys {
+        let mode = if spec.access == Access::Read { Mode::Shared } else { Mode::Exclusive };
+        // Arguments of another shape: what was found is all there is.
+        let _ = spec.each(argv, |position| {
+            if let Some(key) = argv.get(position) {
+                let fingerprint = core.shard.databases[0].hash(key);
+                each(shard_of_key(key, core.cores), Intent { key: fingerprint, mode });
+            }
+        });
+    }
+}
+
+/// The intents of a command of one shard; those without keys there (SCAN) look at all of it.
+fn intents_here(core: &CoreState, command: &Command, argv: Argv<'_>) -> (Vec<Intent>, Option<Mode>) {
+    let mut intents = Vec::new();
+    each_intent(core, command, argv, |_, intent| intents.push(intent));
+    let whole = match () {
+        _ if !command.spec.keys.is_empty() => None,
+        _ if command.is_write() => Some(Mode::Exclusive),
+        _ => command.spec.flags.contains(Flag::ReadOnly).then_some(Mode::Shared),
+    };
+    (intents, whole)
+}
+
+impl Dispatch {
+    /// Begins what a request does over several shards.
+    pub(super) fn begin(
+        &mut self,
+        core: &mut CoreState,
+        key: ClientKey,
+        command: &Command,
+        argv: Argv<'_>,
+        parts: Vec<(usize, KeySet)>,
+        procedure: Box<dyn Procedure>,
+    ) {
+        let client = core.clients.running(key);
+        client.in_flight.barriers += 1;
+        let muted = take_muted(&mut client.reply_mode);
+        let slot = client.output.open_slot(muted);
+        let running = Running {
+            client: key,
+            slot,
+            command: *command,
+            argv: argv.to_owned(),
+            started_ns: core.tick_ns,
+            procedure,
+        };
+        if let Some(running) = self.at_once(core, running, &parts) {
+            let (id, due) = self.transactions.coordinator.begin(&core.shared.sequence, parts);
+            let all = &mut self.transactions.running;
+            if all.len() <= id as usize {
+                all.resize_with(id as usize + 1, || None);
+            }
+            all[id as usize] = Some(running);
+            if due {
+                self.attempt(core, id);
+            }
+        }
+        self.pump(core);
+    }
+
+    /// Does it all with borrowed shards, if they can all be had now; else gives it back.
+    fn at_once(
+        &mut self,
+        core: &mut CoreState,
+        mut running: Running,
+        parts: &[(usize, KeySet)],
+    ) -> Option<Running> {
+        if !running.procedure.needs_only_shards() || core.shard.scheduled {
+            return Some(running);
+        }
+        let mut borrowed: Vec<(usize, Borrowed<'_, Shard>)> = Vec::with_capacity(parts.len());
+        for (shard, _) in parts.iter().filter(|(shard, _)| *shard != core.index) {
+            // What the client has sent there before must not be overtaken.
+            let busy = self.in_flight[*shard] > 0 || self.outgoing[*shard].is_some();
+            match (!busy).then(|| self.lender.borrow(*shard)).flatten() {
+                Some(other) if !other.scheduled => borrowed.push((*shard, other)),
+                _ => return Some(running),
+            }
+        }
+        core.counters.transactions_at_once += 1;
+        let now = core.now.unix;
+        let own = core.index;
+        let mut on = |core: &mut CoreState, shard: usize, work: Work| match work {
+            Work::Shard(run) if shard == own => run(&mut core.shard, now),
+            Work::Shard(run) => {
+                let place = borrowed.iter_mut().find(|(other, _)| *other == shard);
+                run(&mut place.expect("a transaction works where it has a place").1, now)
+            }
+            Work::Core(_) => unreachable!("needs_only_shards"),
+        };
+        let mut results: Vec<(usize, Contribution)> = Vec::new();
+        for (shard, _) in parts {
+            if let Some(work) = running.procedure.read(*shard) {
+                results.push((*shard, on(core, *shard, work)));
+            }
+        }
+        let reply = loop {
+            match running.procedure.next(core, running.client, std::mem::take(&mut results)) {
+                Next::Hop { work, .. } => {
+                    results = work.into_iter().map(|(shard, work)| (shard, on(core, shard, work))).collect();
+                }
+                Next::Done(reply) => break reply,
+            }
+        };
+        drop(borrowed);
+        account::concluded(core, &running, &reply);
+        None
+    }
+
+    fn attempt(&mut self, core: &mut CoreState, id: u32) {
+        // Earlier reads of the same client may still wait to be sent; they must not be overtaken.
+        self.send_outgoing();
+        let own = core.index;
+        let Transactions { coordinator, running, local, .. } = &mut self.transactions;
+        let procedure = &running[id as usize].as_ref().expect("it is under way").procedure;
+        let links = &mut self.links;
+        coordinator.attempt(
+            &core.shared.sequence,
+            id,
+            |shard| procedure.read(shard),
+            &mut |shard, request| {
+                if shard == own {
+                    local.push_back(Local::Request(request));
+                } else {
+                    links.send(shard, Message::Request(request));
+                }
+            },
+        );
+    }
+
+    /// Works off what this core has to tell itself.
+    pub(super) fn pump(&mut self, core: &mut CoreState) {
+        while let Some(local) = self.transactions.local.pop_front() {
+            match local {
+                Local::Request(request) => self.serve(core, request),
+                Local::Answer(shard, txn, answer) => self.answered(core, shard, txn, answer),
+            }
+        }
+    }
+
+    /// As a shard: takes a coordinator's message.
+    pub(super) fn serve(&mut self, core: &mut CoreState, request: Request<Work>) {
+        if matches!(request, Request::SeatFree) {
+            return self.retry_held(core);
+        }
+        let mut runner = Runner { core, answers: Vec::new(), late: Vec::new() };
+        self.transactions.scheduler.receive(request, &mut runner);
+        let Runner { answers, late, .. } = runner;
+        core.shard.scheduled = !self.transactions.scheduler.is_idle();
+        for (txn, answer) in answers {
+            let coordinator = txn.coordinator as usize;
+            if coordinator == core.index {
+                self.transactions.local.push_back(Local::Answer(core.index, txn, answer));
+            } else {
+                self.links.send(coordinator, Message::Agreement { shard: core.index, txn, answer });
+            }
+        }
+        for (origin, late) in late {
+            if origin == core.index {
+                deliver(core, late);
+            } else {
+                self.links.send(origin, Message::Late(late));
+            }
+        }
+    }
+
+    /// As a coordinator: takes a shard's answer.
+    pub(super) fn answered(
+        &mut self,
+        core: &mut CoreState,
+        shard: usize,
+        txn: Txn,
+        answer: Answer<Contribution>,
+    ) {
+        let own = core.index;
+        let progress = {
+            let Transactions { coordinator, local, .. } = &mut self.transactions;
+            let links = &mut self.links;
+            let mut send = |shard: usize, request: Request<Work>| {
+                if shard == own {
+                    local.push_back(Local::Request(request));
+                } else {
+                    links.send(shard, Message::Request(request));
+                }
+            };
+            coordinator.answer(&core.shared.sequence, shard, txn, answer, &mut send)
+        };
+        let (id, results, over) = match progress {
+            Progress::Nothing => return,
+            Progress::Again(id) => return self.attempt(core, id),
+            Progress::Scheduled(id, results) | Progress::Answered(id, results) => (id, results, false),
+            Progress::Finished(id, results) => (id, results, true),
+        };
+        let running = self.transactions.running[id as usize].as_mut().expect("it is under way");
+        let next = running.procedure.next(core, running.client, results);
+        let Transactions { coordinator, local, running, .. } = &mut self.transactions;
+        let links = &mut self.links;
+        let mut send = |shard: usize, request: Request<Work>| {
+            if shard == own {
+                local.push_back(Local::Request(request));
+            } else {
+                links.send(shard, Message::Request(request));
+            }
+        };
+        match next {
+            Next::Hop { work, last } => {
+                assert!(!over, "nothing follows the last hop");
+                coordinator.hop(id, work, last, &mut send);
+            }
+            Next::Done(reply) => {
+                if !over {
+                    coordinator.conclude(&core.shared.sequence, id, &mut send);
+                }
+                let running = running[id as usize].take().expect("it is under way");
+                account::concluded(core, &running, &reply);
+                self.retry_held(core);
+            }
+        }
+    }
+
+    fn retry_held(&mut self, core: &mut CoreState) {
+        while let Some(id) = self.transactions.coordinator.next_held(&core.shared.sequence) {
+            self.attempt(core, id);
+        }
+    }
+
+    /// A command of a client of this core for this shard, while transactions are under way here: whether it had
+    /// to be put in their line.
+    pub(super) fn defer_here(
+        &mut self,
+        core: &mut CoreState,
+        key: ClientKey,
+        command: &Command,
+        run: ShardHandler,
+        argv: Argv<'_>,
+    ) -> Option<Flow> {
+        let (intents, whole) = intents_here(core, command, argv);
+        let client_id = core.clients.running(key).id;
+        if self.transactions.scheduler.admit(client_id, &intents, whole) == Admission::Run {
+            return None;
+        }
+        let owner = core.index;
+        let client = core.clients.running(key);
+        if command.is_write() && !core.settings.relaxed_ordering {
+            client.in_flight.write_sent(owner);
+        } else if command.is_write() {
+            client.in_flight.writes += 1;
+        }
+        let muted = take_muted(&mut client.reply_mode);
+        let order = Order {
+            command: *command,
+            run,
+            db: client.db,
+            protocol: client.protocol,
+            no_touch: client.no_touch,
+            client: key,
+            client_id,
+            ticket: Ticket::Slot(client.output.open_slot(muted)),
+        };
+        let waiting = Waiting { origin: owner, item: Item::new(order), argv: argv.to_owned() };
+        self.transactions.scheduler.defer(client_id, key_set(intents, whole), waiting);
+        Some(Flow::Next)
+    }
+
+    /// A batch of another core, while transactions are under way here.
+    pub(super) fn run_contended(&mut self, core: &mut CoreState, origin: usize, batch: &mut super::Batch) {
+        for index in 0..batch.len() {
+            let item = *batch.item(index);
+            let (intents, whole) = intents_here(core, &item.command, batch.argv(index));
+            let admission = self.transactions.scheduler.admit(item.client_id, &intents, whole);
+            if admission == Admission::Defer {
+                let waiting = Waiting { origin, item, argv: batch.argv(index).to_owned() };
+                self.transactions.scheduler.defer(item.client_id, key_set(intents, whole), waiting);
+                batch.set_deferred(index);
+                continue;
+            }
+            let now = core.now.unix;
+            let shard = &mut core.shard;
+            batch.run(index..index + 1, |item, argv, replies| run_item(shard, now, item, argv, replies));
+        }
+    }
+}
+
+fn key_set(intents: Vec<Intent>, whole: Option<Mode>) -> KeySet {
+    let set = KeySet::new(intents);
+    match whole {
+        Some(mode) => set.and_whole(mode),
+        None => set,
+    }
+}
+
+/// The reply of a command that had to wait has come to its client's core.
+pub fn deliver(core: &mut CoreState, late: Box<Late>) {
+    let Ticket::Slot(slot) = late.item.ticket;
+    account::returned(core, &late.item, slot, late.argv.as_argv(), &late.reply);
+}
+
+/// Runs what the scheduler releases.
+struct Runner<'a> {
+    core: &'a mut CoreState,
+    answers: Vec<(Txn, Answer<Contribution>)>,
+    late: Vec<(usize, Box<Late>)>,
+}
+
+impl Host<Work, Waiting> for Runner<'_> {
+    type Result = Contribution;
+
+    fn run(&mut self, _: Txn, work: Work, _: bool) -> Contribution {
+        work.run(self.core)
+    }
+
+    fn concluded(&mut self, _: Txn) {}
+
+    fn command(&mut self, waiting: Waiting) {
+        let Waiting { origin, mut item, argv } = waiting;
+        let mut reply = Vec::new();
+        let now = self.core.now.unix;
+        (item.nanoseconds, item.failed) =
+            run_item(&mut self.core.shard, now, &item, argv.as_argv(), &mut reply);
+        self.late.push((origin, Box::new(Late { item, argv, reply })));
+    }
+
+    fn answer(&mut self, txn: Txn, answer: Answer<Contribution>) {
+        self.answers.push((txn, answer));
+    }
+}
