@@ -4,11 +4,14 @@
 mod acl;
 mod client;
 mod client_list;
+mod collection_scan;
 mod command;
 mod config;
 mod connection;
 mod debug;
 mod function;
+mod hash;
+mod hash_expire;
 mod help;
 mod info;
 mod keys;
@@ -25,6 +28,8 @@ mod monitor;
 mod object;
 mod persistence;
 mod server;
+mod set;
+mod set_algebra;
 mod slowlog;
 mod string;
 mod string_compare;
@@ -73,6 +78,10 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     string_many::COMMANDS,
     string_range::COMMANDS,
     transaction::COMMANDS,
+    hash::COMMANDS,
+    hash_expire::COMMANDS,
+    set::COMMANDS,
+    set_algebra::COMMANDS,
 ];
 
 /// All commands; `renamed` is what `rename-command` says.

@@ -103,7 +103,7 @@ impl Context<'_> {
         let Some(mut entry) = self.keyspace().find_mut(key) else { return (0, None) };
         let ValueRef::Boxed(Value::Hash(hash)) = entry.entry().value() else { return (0, None) };
         let earliest = hash.earliest_deadline();
-        if earliest.is_none_or(|earliest| earliest > now) {
+        if earliest.is_none_or(|earliest| earliest >= now) {
             return (0, earliest);
         }
         let hash = entry.value_mut().and_then(Hash::of_mut).expect("just seen");
@@ -125,7 +125,7 @@ impl Shard {
     pub(super) fn expire_fields_slice(&mut self, now: UnixMillis, budget: usize) -> bool {
         let mut left = budget;
         while let Some((due, ..)) = self.field_deadlines.0.first()
-            && *due <= now
+            && *due < now
         {
             if left == 0 {
                 return true;

@@ -254,6 +254,50 @@ impl<'a> SetRef<'a> {
     }
 }
 
+/// Calls `go_on` with the members that all of the sets have, until it returns false. The sets are sorted by size.
+pub fn intersection<'a>(sets: &mut [SetRef<'a>], mut go_on: impl FnMut(Entry<'a>) -> bool) {
+    sets.sort_by_key(|set| set.len());
+    let Some((smallest, others)) = sets.split_first() else { return };
+    // Tables of one seed hash a member alike: it is hashed once for all of them.
+    if let SetRef::Table(first) = smallest
+        && others.iter().all(|other| matches!(other, SetRef::Table(other) if other.seed() == first.seed()))
+    {
+        for (member, _) in first.iter() {
+            let hash = first.hash(member);
+            let in_all = others.iter().all(|other| match other {
+                SetRef::Table(other) => other.get_hashed(hash, member).is_some(),
+                _ => unreachable!("just checked"),
+            });
+            if in_all && !go_on(Entry::Str(member)) {
+                return;
+            }
+        }
+        return;
+    }
+    smallest.all(|member| !others.iter().all(|other| other.contains_entry(member)) || go_on(member));
+}
+
+/// Calls `visit` with the members of the first set that no other one has.
+pub fn difference<'a>(sets: &[SetRef<'a>], mut visit: impl FnMut(Entry<'a>)) {
+    let Some((first, others)) = sets.split_first() else { return };
+    first.for_each(|member| {
+        if !others.iter().any(|other| other.contains_entry(member)) {
+            visit(member);
+        }
+    });
+}
+
+/// The members that any of the sets has.
+pub fn union(sets: &[SetRef<'_>], limits: &EncodingLimits) -> Set {
+    let mut union = Set::default();
+    for set in sets {
+        set.for_each(|member| {
+            union.add(member.as_bytes(&mut itoa::Buffer::new()), limits);
+        });
+    }
+    union
+}
+
 #[inline]
 fn as_integer(member: &[u8]) -> Option<i64> {
     match member {
