@@ -107,7 +107,7 @@ fn pick_shard(argv: Argv<'_>, shards: usize) -> usize {
 }
 
 /// A cursor as C's `strtoul` reads it, but for leading spaces: an empty text is 0, a sign is allowed, a NUL ends it.
-fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
+pub(super) fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
     let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     let (negative, digits) = match text {
         [] => return Ok(0),

@@ -76,13 +76,21 @@ impl Transactions {
 /// another one is held as well, which costs little and covers COPY and MOVE.
 pub fn intentions(core: &CoreState, command: &Command, argv: Argv<'_>) -> Vec<(usize, KeySet)> {
     let mut by_shard: Vec<(usize, Vec<Intent>)> = Vec::new();
+    let anywhere = command.spec.keys.iter().any(|spec| spec.reaches_anywhere(argv));
+    if anywhere {
+        by_shard.extend((0..core.cores).map(|shard| (shard, Vec::new())));
+    }
     each_intent(core, command, argv, |shard, intent| {
         match by_shard.iter_mut().find(|(other, _)| *other == shard) {
             Some((_, intents)) => intents.push(intent),
             None => by_shard.push((shard, vec![intent])),
         }
     });
-    by_shard.into_iter().map(|(shard, intents)| (shard, KeySet::new(intents))).collect()
+    let key_set = |intents| {
+        let keys = KeySet::new(intents);
+        if anywhere { keys.and_whole(Mode::Shared) } else { keys }
+    };
+    by_shard.into_iter().map(|(shard, intents)| (shard, key_set(intents))).collect()
 }
 
 fn each_intent(core: &CoreState, command: &Command, argv: Argv<'_>, mut each: impl FnMut(usize, Intent)) {

@@ -121,6 +121,10 @@ impl CoreState {
     fn apply_settings(&mut self) {
         self.shard.options = crate::shard::ShardOptions {
             active_expire: self.shard.options.active_expire,
+            encoding: crate::types::EncodingLimits {
+                hash_seed: self.shard.options.encoding.hash_seed,
+                ..self.settings.shard.encoding
+            },
             ..self.settings.shard
         };
         self.slowlog.shorten(self.settings.slowlog_length_max);

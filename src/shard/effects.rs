@@ -31,6 +31,12 @@ pub enum Class {
     Generic,
     /// `$`
     String,
+    /// `l`
+    List,
+    /// `h`
+    Hash,
+    /// `s`
+    Set,
     /// `x`
     Expired,
     /// `e`
@@ -57,6 +63,34 @@ events! {
         Append = "append",
         IncrBy = "incrby",
         IncrByFloat = "incrbyfloat",
+    }
+    List {
+        LPush = "lpush",
+        RPush = "rpush",
+        LPop = "lpop",
+        RPop = "rpop",
+        LSet = "lset",
+        LInsert = "linsert",
+        LRem = "lrem",
+        LTrim = "ltrim",
+        SortStore = "sortstore",
+    }
+    Hash {
+        HSet = "hset",
+        HDel = "hdel",
+        HIncrBy = "hincrby",
+        HIncrByFloat = "hincrbyfloat",
+        HExpire = "hexpire",
+        HPersist = "hpersist",
+        HExpired = "hexpired",
+    }
+    Set {
+        SAdd = "sadd",
+        SRem = "srem",
+        SPop = "spop",
+        SInterStore = "sinterstore",
+        SUnionStore = "sunionstore",
+        SDiffStore = "sdiffstore",
     }
     Expired { Expired = "expired", }
     Evicted { Evicted = "evicted", }

@@ -1,6 +1,7 @@
 //! One core's data and the consequences of changing it. Synchronous; the only way in from other cores is
 //! a message that the core's loop runs here.
 
+mod collections;
 mod context;
 mod effects;
 mod error;
@@ -8,7 +9,7 @@ mod maintenance;
 mod route;
 mod wait_queue;
 
-pub use context::Context;
+pub use context::{Context, Updated};
 pub use effects::{Change, Class, Effects, Event};
 pub use error::{CommandError, CommandResult};
 pub use maintenance::Maintenance;
@@ -19,6 +20,8 @@ use crate::base::UnixMillis;
 use crate::base::random::Random;
 use crate::keyspace::{Keyspace, Slab};
 use crate::transaction::Existence;
+use crate::types::EncodingLimits;
+use collections::FieldDeadlineList;
 use std::rc::Rc;
 
 /// A shard: this core's slice of every database.
@@ -41,6 +44,7 @@ pub struct Shard {
     now: UnixMillis,
     /// Where active expiry goes on.
     expire_db: usize,
+    field_deadlines: FieldDeadlineList,
 }
 
 /// What the shard needs of the configuration, as plain values.
@@ -57,6 +61,7 @@ pub struct ShardOptions {
     pub active_expire: bool,
     /// 1 to 10.
     pub active_expire_effort: u32,
+    pub encoding: EncodingLimits,
 }
 
 impl Default for ShardOptions {
@@ -70,6 +75,7 @@ impl Default for ShardOptions {
             lfu: false,
             active_expire: true,
             active_expire_effort: 1,
+            encoding: EncodingLimits::default(),
         }
     }
 }
@@ -104,10 +110,17 @@ impl Shard {
             slab,
             random: Random::from_seed(seeds[0] ^ seeds[3].rotate_left(32)),
             access_clock: 0,
-            options: ShardOptions::default(),
             scheduled: false,
             now: UnixMillis(0),
+            options: ShardOptions {
+                encoding: EncodingLimits {
+                    hash_seed: seeds[1] ^ seeds[2].rotate_left(7),
+                    ..Default::default()
+                },
+                ..ShardOptions::default()
+            },
             expire_db: 0,
+            field_deadlines: FieldDeadlineList::default(),
         }
     }
 
@@ -172,6 +185,7 @@ impl Shard {
         let (databases, now) = (&self.databases, self.now);
         self.effects.watched().swapped(a, b, |db, key| existence(&databases[db], key, now));
         self.databases.swap(a, b);
+        self.swap_field_deadlines(a, b);
         // One change of the server, in which every shard takes part.
         self.effects.add_dirty(u64::from(self.index == 0));
     }
