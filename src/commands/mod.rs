@@ -4,11 +4,14 @@
 mod acl;
 mod client;
 mod client_list;
+mod collection_scan;
 mod command;
 mod config;
 mod connection;
 mod debug;
 mod function;
+mod hash;
+mod hash_expire;
 mod help;
 mod info;
 mod keys;
@@ -25,6 +28,8 @@ mod monitor;
 mod object;
 mod persistence;
 mod server;
+mod set;
+mod set_algebra;
 mod slowlog;
 mod string;
 mod string_compare;
@@ -34,6 +39,7 @@ mod string_lcs;
 mod string_many;
 mod string_options;
 mod string_range;
+mod transaction;
 
 #[cfg(test)]
 mod testing;
@@ -71,6 +77,11 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     string_lcs::COMMANDS,
     string_many::COMMANDS,
     string_range::COMMANDS,
+    transaction::COMMANDS,
+    hash::COMMANDS,
+    hash_expire::COMMANDS,
+    set::COMMANDS,
+    set_algebra::COMMANDS,
 ];
 
 /// All commands; `renamed` is what `rename-command` says.
@@ -151,7 +162,7 @@ mod tests {
             Handler::ShardOf { .. } | Handler::EveryCore { .. } | Handler::Container => {
                 assert!(spec.keys.is_empty(), "{name}: keys would not be routed");
             }
-            Handler::Client(_) => {}
+            Handler::Client(_) | Handler::OfTransaction(_) => {}
         }
     }
 

@@ -19,7 +19,9 @@
 use super::Detached;
 use super::slab::{self, Slab};
 use crate::base::UnixMillis;
-use crate::types::{Encoding, HeapString, PackedRef, StringRef, StringValue, TypeName, Value, encoding_of_set};
+use crate::types::{
+    Encoding, HeapString, PackedRef, StringRef, StringValue, TypeName, Value, encoding_of_set,
+};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 

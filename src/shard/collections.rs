@@ -46,7 +46,8 @@ impl Context<'_> {
         let updated = self.update(key, create, |hash: &mut Hash, limits| {
             let before = hash.earliest_deadline();
             let result = change(hash, limits);
-            earliest = hash.earliest_deadline().filter(|earliest| before.is_none_or(|before| *earliest < before));
+            earliest =
+                hash.earliest_deadline().filter(|earliest| before.is_none_or(|before| *earliest < before));
             result
         })?;
         if let Some(earliest) = earliest {
@@ -102,7 +103,7 @@ impl Context<'_> {
         let Some(mut entry) = self.keyspace().find_mut(key) else { return (0, None) };
         let ValueRef::Boxed(Value::Hash(hash)) = entry.entry().value() else { return (0, None) };
         let earliest = hash.earliest_deadline();
-        if earliest.is_none_or(|earliest| earliest > now) {
+        if earliest.is_none_or(|earliest| earliest >= now) {
             return (0, earliest);
         }
         let hash = entry.value_mut().and_then(Hash::of_mut).expect("just seen");
@@ -124,7 +125,7 @@ impl Shard {
     pub(super) fn expire_fields_slice(&mut self, now: UnixMillis, budget: usize) -> bool {
         let mut left = budget;
         while let Some((due, ..)) = self.field_deadlines.0.first()
-            && *due <= now
+            && *due < now
         {
             if left == 0 {
                 return true;
@@ -141,7 +142,15 @@ impl Shard {
 
     /// SWAPDB takes the hashes of both databases along.
     pub(super) fn swap_field_deadlines(&mut self, a: usize, b: usize) {
-        let other = |db: usize| if db == a { b } else if db == b { a } else { db };
+        let other = |db: usize| {
+            if db == a {
+                b
+            } else if db == b {
+                a
+            } else {
+                db
+            }
+        };
         let list = std::mem::take(&mut self.field_deadlines.0);
         self.field_deadlines.0 = list.into_iter().map(|(due, db, key)| (due, other(db), key)).collect();
     }

@@ -69,7 +69,10 @@ impl Hash {
     pub fn put(&mut self, field: &[u8], value: &[u8], limits: &EncodingLimits) -> bool {
         if let Self::Packed(pack) = self {
             let longest = limits.hash_max_listpack_value;
-            if field.len() <= longest && value.len() <= longest && pack.has_room_for(field.len() + value.len()) {
+            if field.len() <= longest
+                && value.len() <= longest
+                && pack.has_room_for(field.len() + value.len())
+            {
                 if let Some(at) = pack.find(pack.first(), field, 1) {
                     let at = pack.next(at).expect("H1");
                     let value = Entry::of(value);
@@ -286,6 +289,17 @@ impl<'a> HashRef<'a> {
         self.len() == 0
     }
 
+    /// How many fields [`HashRef::for_each`] visits.
+    #[inline]
+    pub fn visible_len(self) -> usize {
+        match self {
+            Self::Table(HashTable { deadlines: Some(deadlines), pairs }, now) => {
+                pairs.len() - deadlines.due_len(now)
+            }
+            _ => self.len(),
+        }
+    }
+
     #[inline]
     pub fn get(self, field: &[u8]) -> Option<Entry<'a>> {
         match self {
@@ -450,9 +464,9 @@ mod tests {
         for field in [b"a", b"b", b"c"] {
             assert!(hash.set(field, b"v", &limits));
         }
-        hash.set_deadline(b"a", UnixMillis(1000), &limits);
-        hash.set_deadline(b"b", UnixMillis(1001), &limits);
-        assert_eq!(hash.earliest_deadline(), Some(UnixMillis(1000)));
+        hash.set_deadline(b"a", UnixMillis(999), &limits);
+        hash.set_deadline(b"b", UnixMillis(1000), &limits);
+        assert_eq!(hash.earliest_deadline(), Some(UnixMillis(999)));
         assert_eq!(hash.at(NOW).get(b"a"), None);
         assert_eq!(contents(&hash).len(), 2);
         let mut visited = 0;
@@ -496,7 +510,7 @@ mod tests {
             }
             let visible: BTreeMap<_, _> = model
                 .iter()
-                .filter(|(_, (_, deadline))| deadline.is_none_or(|deadline| deadline > NOW.0))
+                .filter(|(_, (_, deadline))| deadline.is_none_or(|deadline| deadline >= NOW.0))
                 .map(|(field, (value, _))| (field.clone(), value.clone()))
                 .collect();
             prop_assert_eq!(contents(&hash), visible.clone());

@@ -56,14 +56,19 @@ impl FieldDeadlines {
         true
     }
 
-    /// Whether a field is past its deadline.
+    /// Whether a field is past its deadline; at the deadline itself it is still there, as keys are.
     pub fn is_due(&self, field: &[u8], now: UnixMillis) -> bool {
-        self.get(field).is_some_and(|deadline| deadline <= now)
+        self.get(field).is_some_and(|deadline| deadline < now)
+    }
+
+    /// How many fields are past their deadline.
+    pub fn due_len(&self, now: UnixMillis) -> usize {
+        self.order.iter().take_while(|(deadline, _)| *deadline < now.0).count()
     }
 
     /// Takes the deadline that is due first, with its field.
     pub fn pop_due(&mut self, now: UnixMillis) -> Option<Box<[u8]>> {
-        if self.earliest()? > now {
+        if self.earliest()? >= now {
             return None;
         }
         let (_, field) = self.order.pop_first()?;
@@ -117,7 +122,7 @@ mod tests {
                     1 => prop_assert_eq!(deadlines.remove(&name), model.remove(&name).is_some()),
                     _ => {
                         let due = deadlines.pop_due(UnixMillis(time));
-                        prop_assert_eq!(due.is_some(), model.values().any(|&deadline| deadline <= time));
+                        prop_assert_eq!(due.is_some(), model.values().any(|&deadline| deadline < time));
                         if let Some(field) = due {
                             let deadline = model.remove(&field.into_vec()).expect("it had one");
                             prop_assert!(model.values().all(|&other| deadline <= other));
@@ -128,7 +133,8 @@ mod tests {
                 prop_assert_eq!(deadlines.earliest().map(|first| first.0), model.values().min().copied());
                 for (field, &deadline) in &model {
                     prop_assert_eq!(deadlines.get(field), Some(UnixMillis(deadline)));
-                    prop_assert!(deadlines.is_due(field, UnixMillis(deadline)));
+                    prop_assert!(!deadlines.is_due(field, UnixMillis(deadline)));
+                    prop_assert!(deadlines.is_due(field, UnixMillis(deadline + 1)));
                 }
             }
         }

@@ -11,7 +11,7 @@ mod hash_ttl;
 mod limits;
 mod list;
 mod packed;
-mod set;
+pub mod set;
 mod string;
 
 pub use hash::{Hash, HashRef};

@@ -55,7 +55,8 @@ impl Set {
                 }
                 let members = set.as_ref();
                 let longest = members.longest_text();
-                if members.len() < limits.set_max_listpack_entries && longest <= limits.set_max_listpack_value {
+                if members.len() < limits.set_max_listpack_entries && longest <= limits.set_max_listpack_value
+                {
                     let mut pack = Listpack::new();
                     for value in members.iter() {
                         pack.insert(pack.end(), Entry::Int(value));
@@ -198,9 +199,7 @@ impl<'a> SetRef<'a> {
     pub fn contains_entry(self, member: Entry<'_>) -> bool {
         match (self, member) {
             (Self::Ints(set), Entry::Int(value)) => set.contains(value),
-            (Self::Packed(bytes), Entry::Int(_)) => {
-                listpack::Iter::over(bytes).any(|other| other == member)
-            }
+            (Self::Packed(bytes), Entry::Int(_)) => listpack::Iter::over(bytes).any(|other| other == member),
             _ => self.contains(member.as_bytes(&mut itoa::Buffer::new())),
         }
     }
@@ -241,9 +240,7 @@ impl<'a> SetRef<'a> {
             Self::Table(set) => set.random(next).map(|(member, _)| Entry::Str(member)),
             _ if self.is_empty() => None,
             Self::Ints(set) => Some(Entry::Int(set.get(below(next(), set.len())))),
-            Self::Packed(bytes) => {
-                listpack::Iter::over(bytes).nth(below(next(), listpack::len_of(bytes)))
-            }
+            Self::Packed(bytes) => listpack::Iter::over(bytes).nth(below(next(), listpack::len_of(bytes))),
         }
     }
 
@@ -251,12 +248,54 @@ impl<'a> SetRef<'a> {
     pub fn to_set(self) -> Set {
         match self {
             Self::Ints(set) => Set::Ints(Intset::from_own_bytes(set.as_bytes())),
-            Self::Packed(bytes) => {
-                Set::Packed(Listpack::from_own_bytes(bytes))
-            }
+            Self::Packed(bytes) => Set::Packed(Listpack::from_own_bytes(bytes)),
             Self::Table(set) => Set::Table(Box::new(set.clone())),
         }
     }
+}
+
+/// Calls `go_on` with the members that all of the sets have, until it returns false. The sets are sorted by size.
+pub fn intersection<'a>(sets: &mut [SetRef<'a>], mut go_on: impl FnMut(Entry<'a>) -> bool) {
+    sets.sort_by_key(|set| set.len());
+    let Some((smallest, others)) = sets.split_first() else { return };
+    // Tables of one seed hash a member alike: it is hashed once for all of them.
+    if let SetRef::Table(first) = smallest
+        && others.iter().all(|other| matches!(other, SetRef::Table(other) if other.seed() == first.seed()))
+    {
+        for (member, _) in first.iter() {
+            let hash = first.hash(member);
+            let in_all = others.iter().all(|other| match other {
+                SetRef::Table(other) => other.get_hashed(hash, member).is_some(),
+                _ => unreachable!("just checked"),
+            });
+            if in_all && !go_on(Entry::Str(member)) {
+                return;
+            }
+        }
+        return;
+    }
+    smallest.all(|member| !others.iter().all(|other| other.contains_entry(member)) || go_on(member));
+}
+
+/// Calls `visit` with the members of the first set that no other one has.
+pub fn difference<'a>(sets: &[SetRef<'a>], mut visit: impl FnMut(Entry<'a>)) {
+    let Some((first, others)) = sets.split_first() else { return };
+    first.for_each(|member| {
+        if !others.iter().any(|other| other.contains_entry(member)) {
+            visit(member);
+        }
+    });
+}
+
+/// The members that any of the sets has.
+pub fn union(sets: &[SetRef<'_>], limits: &EncodingLimits) -> Set {
+    let mut union = Set::default();
+    for set in sets {
+        set.for_each(|member| {
+            union.add(member.as_bytes(&mut itoa::Buffer::new()), limits);
+        });
+    }
+    union
 }
 
 #[inline]

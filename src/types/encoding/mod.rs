@@ -4,10 +4,10 @@
 mod block;
 pub mod intset;
 pub mod listpack;
-pub mod quicklist;
 pub mod packed_set;
+pub mod quicklist;
 
 pub use intset::Intset;
 pub use listpack::{Entry, Listpack};
-pub use quicklist::{NodeLimit, Quicklist};
 pub use packed_set::{PackedMap, PackedPairs, PackedSet};
+pub use quicklist::{NodeLimit, Quicklist};

@@ -791,7 +791,8 @@ mod tests {
     }
 
     fn contents<const W: usize>(map: &PackedMap<W>) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        let contents: BTreeMap<_, _> = map.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+        let contents: BTreeMap<_, _> =
+            map.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
         assert_eq!(contents.len(), map.len());
         contents
     }
