@@ -564,7 +564,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "until HSET and SADD are there"]
     fn sort_by_fields_and_sets() {
         check(
             r#"

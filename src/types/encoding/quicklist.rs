@@ -52,8 +52,9 @@ impl NodeLimit {
     }
 }
 
-/// A front node of more bytes is not pushed to or popped from.
-pub const STAGE_BYTES: usize = 1024;
+/// A front node of more bytes is not pushed to. A little less than a power of two: eight of them, with the last
+/// small entry of each, fill a node of 8 KiB.
+pub const STAGE_BYTES: usize = 1000;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum End {
