@@ -591,3 +591,303 @@ fn hscan(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Co
     reply.raw(&encoded);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::{Cores, check, check_new};
+    use crate::resp::Value;
+    use std::collections::HashSet;
+
+    fn run(cores: &mut Cores, line: &str) -> Value {
+        cores.run(&line.split(' ').collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn fields_are_set_and_read() {
+        check(
+            r#"
+            > HSET h a 1 b 2
+            :2
+            > HSET h a 3 c 4
+            :1
+            > HGET h a
+            $3
+            > HGET h missing
+            nil
+            > HGET missing a
+            nil
+            > HSET h a
+            -ERR wrong number of arguments for 'hset' command
+            > HSET h a 1 b
+            -ERR wrong number of arguments for 'hset' command
+            > HMSET h a 1 b
+            -ERR wrong number of arguments for 'hmset' command
+            > hMsEt h d 5
+            +OK
+            > HMGET h a x d
+            [$3, nil, $5]
+            > HMGET missing a b
+            [nil, nil]
+            > HGETALL h
+            [$a, $3, $b, $2, $c, $4, $d, $5]
+            > HKEYS h
+            [$a, $b, $c, $d]
+            > HVALS h
+            [$3, $2, $4, $5]
+            > HGETALL missing
+            []
+            > HKEYS missing
+            []
+            > HVALS missing
+            []
+            > HLEN h
+            :4
+            > HLEN missing
+            :0
+            > HEXISTS h a
+            :1
+            > HEXISTS h x
+            :0
+            > HEXISTS missing x
+            :0
+            > HSTRLEN h a
+            :1
+            > HSTRLEN h x
+            :0
+            > HSETNX h a 9
+            :0
+            > HSETNX h e ""
+            :1
+            > HGET h e
+            $
+            > OBJECT ENCODING h
+            $listpack
+            > TYPE h
+            +hash
+            > HDEL h a x a e
+            :2
+            > HDEL h b c d
+            :3
+            > EXISTS h
+            :0
+            > HDEL h b
+            :0
+            > HSET h a 1
+            :1
+            @ resp3
+            > HGETALL h
+            {$a: $1}
+            > HGETALL missing
+            {}
+            > HKEYS h
+            [$a]
+            "#,
+        );
+    }
+
+    #[test]
+    fn other_types_are_refused() {
+        check(
+            "
+            > SET s v
+            +OK
+            > HSET s a 1
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HMSET s a 1
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HSETNX s a 1
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HGET s a
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HMGET s a b
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HGETALL s
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HDEL s a
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HLEN s
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HEXISTS s a
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HSTRLEN s a
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HINCRBY s a 1
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HINCRBY s a x
+            -ERR value is not an integer or out of range
+            > HINCRBYFLOAT s a 1
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HRANDFIELD s
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HRANDFIELD s 2
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HSCAN s 0
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HSCAN s x
+            -ERR invalid cursor
+            > SADD s a
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > HSET h a 1
+            :1
+            > GET h
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > APPEND h x
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SADD h x
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            ",
+        );
+    }
+
+    #[test]
+    fn numbers_in_fields() {
+        check(
+            r#"
+            > HINCRBY h n 5
+            :5
+            > HINCRBY h n -7
+            :-2
+            > HSET h text abc big 9223372036854775807 space " 11"
+            :3
+            > HINCRBY h text 1
+            -ERR hash value is not an integer
+            > HINCRBY h space 1
+            -ERR hash value is not an integer
+            > HINCRBY h big 1
+            -ERR increment or decrement would overflow
+            > HINCRBY h n 1.5
+            -ERR value is not an integer or out of range
+            > HINCRBYFLOAT h n 0.25
+            $-1.75
+            > HINCRBYFLOAT h f 1e3
+            $1000
+            > HINCRBYFLOAT h text 1
+            -ERR hash value is not a float
+            > HINCRBYFLOAT h space 1
+            -ERR hash value is not a float
+            > HINCRBYFLOAT h n x
+            -ERR value is not a valid float
+            > HINCRBYFLOAT h n inf
+            -ERR value is NaN or Infinity
+            > HINCRBYFLOAT new n -inf
+            -ERR value is NaN or Infinity
+            > HINCRBY new n x
+            -ERR value is not an integer or out of range
+            > EXISTS new
+            :0
+            > HINCRBYFLOAT h pi 3.141592653589793238
+            $3.14159265358979324
+            > HGET h pi
+            $3.14159265358979324
+            "#,
+        );
+    }
+
+    #[test]
+    fn random_fields() {
+        check(
+            "
+            > HRANDFIELD missing
+            nil
+            > HRANDFIELD missing 3
+            []
+            > HSET h a 1
+            :1
+            > HRANDFIELD h
+            $a
+            > HRANDFIELD h 3
+            [$a]
+            > HRANDFIELD h 0
+            []
+            > HRANDFIELD h -3
+            [$a, $a, $a]
+            > HRANDFIELD h 3 WITHVALUES
+            [$a, $1]
+            > HRANDFIELD h -2 withvalues
+            [$a, $1, $a, $1]
+            > HRANDFIELD h x
+            -ERR value is not an integer or out of range
+            > HRANDFIELD h 1 values
+            -ERR syntax error
+            > HRANDFIELD h 1 withvalues x
+            -ERR syntax error
+            > HRANDFIELD h -9223372036854775808
+            -ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807
+            > HRANDFIELD h -9223372036854770000 WITHVALUES
+            -ERR value is out of range
+            @ resp3
+            > HRANDFIELD h -2 WITHVALUES
+            [[$a, $1], [$a, $1]]
+            > HRANDFIELD h 2 WITHVALUES
+            [[$a, $1]]
+            > HRANDFIELD missing 2 WITHVALUES
+            []
+            ",
+        );
+    }
+
+    #[test]
+    fn scans() {
+        check(
+            "
+            > HSCAN missing 0
+            [$0, []]
+            > HSCAN missing 0 COUNT x
+            [$0, []]
+            > HSET h aa 1 ab 2 b 3
+            :3
+            > HSCAN h 0
+            [$0, [$aa, $1, $ab, $2, $b, $3]]
+            > HSCAN h 0 MATCH a* COUNT 1
+            [$0, [$aa, $1, $ab, $2]]
+            > HSCAN h 0 COUNT 0
+            -ERR syntax error
+            > HSCAN h 0 COUNT x
+            -ERR value is not an integer or out of range
+            > HSCAN h 0 TYPE hash
+            -ERR syntax error
+            > HSCAN h 0 MATCH
+            -ERR syntax error
+            > HSCAN h abc
+            -ERR invalid cursor
+            ",
+        );
+        check_new(
+            "
+            > HSET h aa 1 ab 2 b 3
+            :3
+            > HSCAN h 0 MATCH a* NOVALUES
+            [$0, [$aa, $ab]]
+            ",
+        );
+    }
+
+    #[test]
+    fn a_large_hash_is_walked_completely() {
+        let mut cores = Cores::new(1);
+        for number in 0..2000 {
+            run(&mut cores, &format!("HSET h field{number} value{number}"));
+        }
+        let mut cursor = "0".to_owned();
+        let mut seen = HashSet::new();
+        loop {
+            let reply = run(&mut cores, &format!("HSCAN h {cursor} COUNT 20"));
+            let Value::Array(parts) = reply else { panic!("{reply:?}") };
+            let [Value::Bulk(next), Value::Array(elements)] = &parts[..] else { panic!("{parts:?}") };
+            for pair in elements.chunks(2) {
+                assert!(seen.insert(format!("{:?}", pair[0])));
+            }
+            cursor = String::from_utf8(next.to_vec()).expect("digits");
+            if cursor == "0" {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 2000);
+        let Value::Array(some) = run(&mut cores, "HRANDFIELD h 100") else { panic!("an array") };
+        let Value::Array(many) = run(&mut cores, "HRANDFIELD h 1900") else { panic!("an array") };
+        for (elements, count) in [(some, 100), (many, 1900)] {
+            let different: HashSet<String> = elements.iter().map(|element| format!("{element:?}")).collect();
+            assert_eq!(different.len(), count);
+        }
+    }
+}

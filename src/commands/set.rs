@@ -182,7 +182,8 @@ fn spop(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Com
     let key = args.bytes()?;
     let mut random = Random::from_seed(ctx.random());
     if args.remaining() > 0 {
-        let count = args.integer_in(0, i64::MAX, CommandError::NotPositive)?;
+        let count = args.integer_in(0, i64::MAX, CommandError::NotPositive);
+        let count = count.map_err(|_| CommandError::NotPositive)?;
         args.end()?;
         return pop_many(ctx, key, count as usize, random, reply);
     }
@@ -349,4 +350,197 @@ fn sscan(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Co
     reply.array(found);
     reply.raw(&encoded);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::{Cores, check};
+    use crate::resp::Value;
+    use std::collections::HashSet;
+
+    fn run(cores: &mut Cores, line: &str) -> Value {
+        cores.run(&line.split(' ').collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn members_come_and_go() {
+        check(
+            r#"
+            > SADD s 3 1 2 1
+            :3
+            > SADD s 1
+            :0
+            > OBJECT ENCODING s
+            $intset
+            > TYPE s
+            +set
+            > SMEMBERS s
+            [$1, $2, $3]
+            > SADD s abc ""
+            :2
+            > OBJECT ENCODING s
+            $hashtable
+            > SMEMBERS s
+            [$, $1, $2, $3, $abc]
+            > SCARD s
+            :5
+            > SCARD missing
+            :0
+            > SISMEMBER s abc
+            :1
+            > SISMEMBER s 01
+            :0
+            > SISMEMBER missing a
+            :0
+            > SMISMEMBER s 1 x abc
+            [:1, :0, :1]
+            > SMISMEMBER missing a b
+            [:0, :0]
+            > SMEMBERS missing
+            []
+            > SREM s abc x ""
+            :2
+            > SREM missing a
+            :0
+            > SREM s 1 2 3
+            :3
+            > EXISTS s
+            :0
+            > SADD s a
+            :1
+            @ resp3
+            > SMEMBERS s
+            set[$a]
+            > SMEMBERS missing
+            set[]
+            > SPOP missing 3
+            set[]
+            > SPOP s 0
+            set[]
+            > SRANDMEMBER s 5
+            [$a]
+            > SPOP s 5
+            set[$a]
+            "#,
+        );
+    }
+
+    #[test]
+    fn random_members() {
+        check(
+            "
+            > SPOP missing
+            nil
+            > SPOP missing 1
+            []
+            > SRANDMEMBER missing
+            nil
+            > SRANDMEMBER missing 1
+            []
+            > SADD s a
+            :1
+            > SRANDMEMBER s
+            $a
+            > SRANDMEMBER s -3
+            [$a, $a, $a]
+            > SRANDMEMBER s 0
+            []
+            > SRANDMEMBER s x
+            -ERR value is not an integer or out of range
+            > SRANDMEMBER s 1 2
+            -ERR syntax error
+            > SRANDMEMBER s -9223372036854775808
+            -ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807
+            > SPOP s -1
+            -ERR value is out of range, must be positive
+            > SPOP s x
+            -ERR value is out of range, must be positive
+            > SPOP s 1 2
+            -ERR syntax error
+            > SPOP s
+            $a
+            > EXISTS s
+            :0
+            > SADD s a b c
+            :3
+            > SPOP s 3
+            [$a, $b, $c]
+            > EXISTS s
+            :0
+            > SET text v
+            +OK
+            > SPOP text
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SPOP text 0
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SRANDMEMBER text
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SMEMBERS text
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SISMEMBER text a
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SMISMEMBER text a
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SCARD text
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SREM text a
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SSCAN text 0
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            ",
+        );
+    }
+
+    #[test]
+    fn scans() {
+        check(
+            "
+            > SSCAN missing 0
+            [$0, []]
+            > SADD s 1 2 13
+            :3
+            > SSCAN s 0 MATCH 1*
+            [$0, [$1, $13]]
+            > SSCAN s 0 NOVALUES
+            -ERR syntax error
+            > SSCAN s x
+            -ERR invalid cursor
+            ",
+        );
+    }
+
+    #[test]
+    fn a_large_set_is_walked_and_drained_completely() {
+        let mut cores = Cores::new(1);
+        for number in 0..3000 {
+            run(&mut cores, &format!("SADD s member{number}"));
+        }
+        let mut cursor = "0".to_owned();
+        let mut seen = HashSet::new();
+        loop {
+            let reply = run(&mut cores, &format!("SSCAN s {cursor}"));
+            let Value::Array(parts) = reply else { panic!("{reply:?}") };
+            let [Value::Bulk(next), Value::Array(elements)] = &parts[..] else { panic!("{parts:?}") };
+            assert!(elements.iter().all(|member| seen.insert(format!("{member:?}"))));
+            cursor = String::from_utf8(next.to_vec()).expect("digits");
+            if cursor == "0" {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 3000);
+        for count in [10, 2900] {
+            let Value::Array(elements) = run(&mut cores, &format!("SRANDMEMBER s {count}")) else {
+                panic!("an array")
+            };
+            let different: HashSet<String> = elements.iter().map(|element| format!("{element:?}")).collect();
+            assert_eq!(different.len(), count);
+        }
+        let mut popped = HashSet::new();
+        while popped.len() < 3000 {
+            let Value::Array(elements) = run(&mut cores, "SPOP s 700") else { panic!("an array") };
+            assert!(elements.iter().all(|member| popped.insert(format!("{member:?}"))));
+        }
+        assert_eq!(run(&mut cores, "EXISTS s"), Value::Integer(0));
+        assert_eq!(popped, seen);
+    }
 }

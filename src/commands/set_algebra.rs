@@ -9,7 +9,7 @@ use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler, HopWork,
     KeySpec, Kind, Plan, Step,
 };
-use crate::keyspace::{Keyspace, Ttl, ValueRef};
+use crate::keyspace::{Keyspace, Ttl};
 use crate::resp::{Argv, Reply};
 use crate::shard::{CommandError, CommandResult, Context, Event};
 use crate::types::encoding::Entry;
@@ -229,7 +229,8 @@ impl Operation {
         }
         let mut result = Set::default();
         self.run(sets, limits, |member| {
-            result.add(member.as_bytes(&mut itoa::Buffer::new()), limits) || true
+            result.add(member.as_bytes(&mut itoa::Buffer::new()), limits);
+            true
         });
         result
     }
@@ -262,11 +263,7 @@ fn check(ctx: &mut Context<'_>, keys: Argv<'_>) -> CommandResult {
 
 /// The sets of keys that [`check`] has seen.
 fn sets<'a>(keyspace: &'a Keyspace, keys: Argv<'_>) -> Vec<Option<SetRef<'a>>> {
-    let set = |key| match keyspace.find(key)?.value() {
-        ValueRef::Packed(packed) => packed.as_set(),
-        ValueRef::Boxed(Value::Set(set)) => Some(set.as_ref()),
-        _ => None,
-    };
+    let set = |key| keyspace.find(key)?.value().as_set();
     keys.iter().map(set).collect()
 }
 
@@ -499,6 +496,208 @@ impl Plan for Move {
                 reply.integer(1);
                 Step::Done(failed.map_or(Ok(()), Err))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::{Cores, check};
+    use crate::resp::Value;
+    use std::collections::BTreeSet;
+
+    fn run(cores: &mut Cores, line: &str) -> Value {
+        cores.run(&line.split(' ').collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn combinations() {
+        check(
+            "
+            > SADD ints 1 2 3 4
+            :4
+            > SADD mixed 2 4 x
+            :3
+            > SADD texts x y 4
+            :3
+            > SINTER ints mixed
+            [$2, $4]
+            > SINTER ints mixed texts
+            [$4]
+            > SINTER ints missing
+            []
+            > SINTER ints
+            [$1, $2, $3, $4]
+            > SUNION ints mixed missing texts
+            [$1, $2, $3, $4, $x, $y]
+            > SDIFF ints mixed
+            [$1, $3]
+            > SDIFF mixed ints texts
+            []
+            > SDIFF missing ints
+            []
+            > SDIFF ints ints
+            []
+            > SDIFF ints missing
+            [$1, $2, $3, $4]
+            > SINTERSTORE to ints mixed
+            :2
+            > SMEMBERS to
+            [$2, $4]
+            > OBJECT ENCODING to
+            $intset
+            > SUNIONSTORE to ints texts
+            :6
+            > OBJECT ENCODING to
+            $hashtable
+            > SDIFFSTORE to to ints
+            :2
+            > SMEMBERS to
+            [$x, $y]
+            > SINTERSTORE to ints missing
+            :0
+            > EXISTS to
+            :0
+            > SET to text
+            +OK
+            > SUNIONSTORE to missing
+            :0
+            > EXISTS to
+            :0
+            > SET to text EX 100
+            +OK
+            > SUNIONSTORE to ints
+            :4
+            > TTL to
+            :-1
+            > SET text v
+            +OK
+            > SINTER missing text
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SUNION ints text
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SDIFF missing text
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SINTERSTORE to ints text
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SCARD to
+            :4
+            @ resp3
+            > SINTER ints mixed
+            set[$2, $4]
+            > SINTER missing
+            set[]
+            ",
+        );
+    }
+
+    #[test]
+    fn counting() {
+        check(
+            "
+            > SADD a 1 2 3 x
+            :4
+            > SADD b 2 3 x y
+            :4
+            > SINTERCARD 2 a b
+            :3
+            > SINTERCARD 1 a
+            :4
+            > SINTERCARD 2 a b LIMIT 2
+            :2
+            > SINTERCARD 2 a b LIMIT 0
+            :3
+            > SINTERCARD 2 a b limit 9
+            :3
+            > SINTERCARD 2 a missing
+            :0
+            > SINTERCARD 0 a
+            -ERR numkeys should be greater than 0
+            > SINTERCARD x a
+            -ERR numkeys should be greater than 0
+            > SINTERCARD 3 a b
+            -ERR Number of keys can't be greater than number of args
+            > SINTERCARD 2 a b c
+            -ERR syntax error
+            > SINTERCARD 2 a b LIMIT
+            -ERR syntax error
+            > SINTERCARD 2 a b LIMIT -1
+            -ERR LIMIT can't be negative
+            > SINTERCARD 2 a b LIMIT x
+            -ERR LIMIT can't be negative
+            ",
+        );
+    }
+
+    #[test]
+    fn moves() {
+        check(
+            "
+            > SADD a 1 x
+            :2
+            > SADD b 7
+            :1
+            > SMOVE a b x
+            :1
+            > SMOVE a b x
+            :0
+            > SMEMBERS b
+            [$7, $x]
+            > SMOVE a a 1
+            :1
+            > SMOVE a a 2
+            :0
+            > SMOVE a new 1
+            :1
+            > EXISTS a
+            :0
+            > SMOVE missing b x
+            :0
+            > SET text v
+            +OK
+            > SMOVE missing text x
+            :0
+            > SMOVE b text x
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SMOVE b text absent
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SMOVE text b x
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SADD c x
+            :1
+            > SMOVE c b x
+            :1
+            > EXISTS c
+            :0
+            > SMEMBERS b
+            [$7, $x]
+            ",
+        );
+    }
+
+    /// Tables, where a member is hashed once for all sets.
+    #[test]
+    fn large_sets() {
+        for cores in [1, 3] {
+            let mut cores = Cores::new(cores);
+            let (evens, threes): (Vec<u32>, Vec<u32>) =
+                ((0..900).step_by(2).collect(), (0..900).step_by(3).collect());
+            for (key, members) in [("even", &evens), ("three", &threes)] {
+                for member in members {
+                    run(&mut cores, &format!("SADD {key} member{member}"));
+                }
+            }
+            let count = |cores: &mut Cores, command: &str| match run(cores, command) {
+                Value::Array(elements) => {
+                    elements.iter().map(|element| format!("{element:?}")).collect::<BTreeSet<_>>().len()
+                }
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(count(&mut cores, "SINTER even three"), 150);
+            assert_eq!(count(&mut cores, "SUNION even three"), 600);
+            assert_eq!(count(&mut cores, "SDIFF even three"), 300);
+            assert_eq!(run(&mut cores, "SINTERCARD 2 three even LIMIT 100"), Value::Integer(100));
+            assert_eq!(run(&mut cores, "SUNIONSTORE even even three"), Value::Integer(600));
         }
     }
 }

@@ -85,14 +85,17 @@ pub enum Offer<T> {
     Nobody,
 }
 
+/// A database and a key in it.
+type Name = (usize, Box<[u8]>);
+
 /// `T` is what a shard has to know to serve somebody.
 pub struct WaitQueues<T> {
     databases: Vec<HashMap<Box<[u8]>, Line<T>, RandomState>>,
     waiters: usize,
     /// Keys with a line, in the order in which they became ready.
-    ready: VecDeque<(usize, Box<[u8]>)>,
+    ready: VecDeque<Name>,
     /// By transaction number: keys that are ready once it has ended.
-    aside: Vec<(u64, VecDeque<(usize, Box<[u8]>)>)>,
+    aside: Vec<(u64, VecDeque<Name>)>,
 }
 
 struct Line<T> {

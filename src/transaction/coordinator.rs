@@ -32,8 +32,12 @@ pub struct Coordinator<R> {
     free: Vec<u32>,
     /// Those that wait for the [`Sequence`] to admit them, in order of arrival.
     held: VecDeque<u32>,
+    /// Of all attempts so far.
     pub refusals: u64,
+    /// Transactions so far.
     pub started: u64,
+    /// [`PATIENCE`], but for tests that want tickets drawn.
+    pub patience: u32,
     faults: Faults,
 }
 
@@ -93,6 +97,7 @@ impl<R> Coordinator<R> {
             held: VecDeque::new(),
             refusals: 0,
             started: 0,
+            patience: PATIENCE,
             faults,
         }
     }
@@ -283,6 +288,7 @@ impl<R> Coordinator<R> {
         send: &mut impl FnMut(usize, Request<W>),
     ) -> Progress<R2> {
         self.refusals += 1;
+        let patience = self.patience;
         let active = self.active_mut(txn.id);
         assert_eq!(active.phase, Phase::Scheduling, "only a place is refused");
         active.phase = Phase::Held;
@@ -293,7 +299,7 @@ impl<R> Coordinator<R> {
             }
         }
         active.refusals += 1;
-        if active.refusals >= PATIENCE && active.ticket.is_none() {
+        if active.refusals >= patience && active.ticket.is_none() {
             active.ticket = Some(sequence.draw_ticket());
         }
         if sequence.admits(active.ticket) {

@@ -24,6 +24,8 @@ pub enum Fault {
     ConcludesBeforeAllAreHeld,
     /// A hop counts as answered when its first shard has answered.
     AnsweredByTheFirstShard,
+    /// A connection writes while its earlier read over several shards may still have to be tried again.
+    WriteOvertakesRead,
     /// A deferred command is overtaken by the same client's next one.
     DeferredOvertaken,
     /// A write that was deferred is not noticed by WATCH.

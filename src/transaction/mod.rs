@@ -34,8 +34,9 @@
 //! one shard and has left another is in front of those who come there now, perhaps the very ones for whom it waits.
 //! Reads of one hop run at scheduling time and keep their intents until all of them have run.
 //!
-//! *No deadlock*. The granted wait for nobody; the others wait for smaller numbers, or as commands for
-//! those in front of them, which are never let in behind them.
+//! *No deadlock*. On a shard one waits only for those in front, and they have smaller numbers (a command counts
+//! with the number it stands behind). A transaction that holds one shard while it waits on another waits there for
+//! smaller numbers too. So no circle closes.
 //!
 //! *No starvation*. A place in a queue is reached: in front of it stand only smaller numbers, and of these
 //! there are finitely many. A refusal needs somebody with a greater number, so that among all that

@@ -86,8 +86,9 @@ pub enum ExecPlan {
     Client,
     /// One message, one unit on that shard: watched keys are validated, then its commands run, all or nothing.
     Whole { shard: usize },
-    /// A transaction over several shards. With `validate`, its first hop asks those shards for their watched
-    /// keys, and only if all agree the steps follow; all shards are left without effect otherwise.
+    /// A transaction over several shards. Those of `validate` are asked for their watched keys as they grant their
+    /// intents (the `read` of the schedule: the intents stay, so that the answer stays true), and only if all agree
+    /// the steps follow; else the transaction concludes without effect.
     Hops { validate: Vec<usize>, steps: Vec<ExecStep> },
 }
 

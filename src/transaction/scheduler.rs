@@ -15,8 +15,7 @@
 //!   S2  A granted entry conflicts with nobody who was in the queue before it.
 //!   S3  Who conflicts with an entry and came after it stands behind it.
 //!   S4  When the shard comes to rest, the head is a transaction with nothing armed, or there is none.
-//!   S5  Of one client at most the commands at the queue's end of its stay are deferred, in their order: while one
-//!       waits, `admit` lets none pass.
+//!   S5  While a command of a client waits here, `admit` lets none of that client pass: they run in their order.
 
 use super::intents::{Intent, Intents, KeySet, Mode};
 use super::queue::Queue;
@@ -154,6 +153,7 @@ impl<W, D> Scheduler<W, D> {
             return Schedule::Refused;
         }
         self.intents.take(&keys);
+        let is_pure = keys.keys().iter().all(|intent| intent.mode == Mode::Shared);
         let (armed, answer) = if granted {
             self.stats.granted += 1;
             (None, Schedule::Granted(read))
@@ -162,7 +162,8 @@ impl<W, D> Scheduler<W, D> {
             (read.map(|work| Armed { work, last: false }), Schedule::Queued)
         };
         self.queue.insert(txn.number, Entry { keys, what: What::Transaction { txn, granted, armed } });
-        if self.faults.has(Fault::ReadDoesNotHold) && matches!(answer, Schedule::Granted(Some(_))) {
+        if self.faults.has(Fault::ReadDoesNotHold) && is_pure && matches!(answer, Schedule::Granted(Some(_)))
+        {
             self.conclude(txn);
         }
         answer

@@ -13,6 +13,7 @@ mod hash;
 mod hash_ttl;
 pub mod hyperloglog;
 mod limits;
+mod list;
 mod packed;
 pub mod set;
 mod string;
@@ -21,6 +22,7 @@ mod zset;
 pub use hash::{Hash, HashRef};
 pub use hash_ttl::FieldDeadlines;
 pub use limits::EncodingLimits;
+pub use list::{ELEMENT_BYTES_MAX, List};
 pub use packed::{PackedKind, PackedRef};
 pub use set::{Set, SetRef};
 pub use string::{
@@ -32,6 +34,7 @@ pub use zset::{LexBound, LexRange, ScoreRange, SortedSet, Update};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     String(StringValue),
+    List(List),
     Hash(Hash),
     Set(Set),
     SortedSet(SortedSet),
@@ -117,6 +120,7 @@ impl Value {
     pub fn type_name(&self) -> TypeName {
         match self {
             Self::String(_) => TypeName::String,
+            Self::List(_) => TypeName::List,
             Self::Hash(_) => TypeName::Hash,
             Self::Set(_) => TypeName::Set,
             Self::SortedSet(_) => TypeName::SortedSet,
@@ -126,6 +130,7 @@ impl Value {
     pub fn encoding(&self) -> Encoding {
         match self {
             Self::String(string) => string.encoding(),
+            Self::List(list) => list.encoding(),
             Self::Hash(hash) => hash.encoding(),
             Self::Set(set) => set.encoding(),
             Self::SortedSet(set) => set.encoding(),
@@ -137,6 +142,7 @@ impl Value {
     pub fn heap_bytes(&self, samples: usize) -> usize {
         match self {
             Self::String(string) => string.heap_bytes(),
+            Self::List(list) => list.heap_bytes(samples),
             Self::Hash(hash) => hash.heap_bytes(samples),
             Self::Set(set) => set.heap_bytes(samples),
             Self::SortedSet(set) => set.heap_bytes(),
@@ -148,6 +154,7 @@ impl Value {
     pub fn free_effort(&self) -> usize {
         match self {
             Self::String(_) => 1,
+            Self::List(list) => list.free_effort(),
             Self::Hash(hash) => hash.free_effort(),
             Self::Set(set) => set.free_effort(),
             Self::SortedSet(set) => set.free_effort(),
@@ -159,6 +166,7 @@ impl Value {
     pub fn free_slice(&mut self, budget: usize) -> usize {
         match self {
             Self::String(_) => 0,
+            Self::List(list) => list.free_slice(budget),
             Self::Hash(hash) => hash.free_slice(budget),
             Self::Set(set) => set.free_slice(budget),
             Self::SortedSet(set) => set.free_slice(budget),

@@ -4,9 +4,10 @@
 //! result hashed again. What has none, the keys of a database, is only xored in. Databases are mixed in by
 //! their number, in order, so a core contributes the xor of its keys per database.
 
+use crate::base::UnixMillis;
 use crate::base::hash::sha1;
-use crate::keyspace::{Entry, Keyspace};
-use crate::types::TypeName;
+use crate::keyspace::{Entry, Keyspace, ValueRef};
+use crate::types::{TypeName, Value};
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Digest([u8; 20]);
@@ -40,6 +41,20 @@ impl Digest {
         self.mix(&type_number(entry.type_name()).to_be_bytes());
         if let Some(string) = entry.as_string() {
             self.mix(string.as_bytes(&mut itoa::Buffer::new()));
+        }
+        if let ValueRef::Boxed(Value::List(list)) = entry.value() {
+            list.iter().for_each(|element| self.mix(element.as_bytes(&mut itoa::Buffer::new())));
+        }
+        if let Some(set) = entry.value().as_set() {
+            set.for_each(|member| self.xor_hash_of(member.as_bytes(&mut itoa::Buffer::new())));
+        }
+        if let Some(hash) = entry.value().as_hash(UnixMillis(0)) {
+            hash.for_each(|field, value| {
+                let mut pair = Self::default();
+                pair.mix(field.as_bytes(&mut itoa::Buffer::new()));
+                pair.mix(value.as_bytes(&mut itoa::Buffer::new()));
+                self.xor_hash_of(&pair.0);
+            });
         }
         if entry.deadline().is_some() {
             self.xor_hash_of(b"!!expire!!");
@@ -98,7 +113,6 @@ pub fn of_dataset(cores: &[Vec<DatabaseDigest>]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::UnixMillis;
     use crate::keyspace::{Slab, Ttl};
     use std::rc::Rc;
 

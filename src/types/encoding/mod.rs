@@ -7,8 +7,10 @@ pub mod listpack;
 pub mod member_arena;
 pub mod member_index;
 pub mod packed_set;
+pub mod quicklist;
 pub mod ranked_tree;
 
 pub use intset::Intset;
 pub use listpack::{Entry, Listpack};
 pub use packed_set::{PackedMap, PackedPairs, PackedSet};
+pub use quicklist::{NodeLimit, Quicklist};
