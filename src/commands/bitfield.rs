@@ -196,3 +196,46 @@ fn read(ctx: &mut Context<'_>, key: &[u8], operations: &[Operation], reply: &mut
     operations.iter().for_each(|operation| reply.integer(operation.field.read(bytes, operation.at)));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn fields() {
+        check(
+            r#"
+            > BITFIELD k SET u8 0 255 GET u8 0 INCRBY u8 0 10
+            [:0, :255, :9]
+            > BITFIELD k OVERFLOW SAT INCRBY i8 #1 200 OVERFLOW FAIL INCRBY i8 #1 1 GET i8 #1
+            [:127, nil, :127]
+            > BITFIELD k OVERFLOW WRAP SET i4 3 100
+            [:4]
+            > BITFIELD k GET u64 0
+            -ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.
+            > BITFIELD k GET i64 0
+            [:684265668383604736]
+            > BITFIELD k SET u8 x 1
+            -ERR bit offset is not an integer or out of range
+            > BITFIELD k SET u8 0 x
+            -ERR value is not an integer or out of range
+            > BITFIELD k OVERFLOW MAYBE
+            -ERR Invalid OVERFLOW type specified
+            > BITFIELD k FOO
+            -ERR syntax error
+            > BITFIELD k
+            []
+            > BITFIELD_RO k GET u4 1 GET i4 1
+            [:1, :1]
+            > BITFIELD_RO k SET u4 1 1
+            -ERR BITFIELD_RO only supports the GET subcommand
+            > BITFIELD none GET u8 0
+            [:0]
+            > EXISTS none
+            :0
+            > STRLEN k
+            :2
+            "#,
+        );
+    }
+}

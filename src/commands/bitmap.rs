@@ -338,3 +338,116 @@ fn plan_bitop(argv: Argv<'_>) -> Box<dyn Plan> {
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn bits() {
+        check(
+            r#"
+            > SETBIT k 7 1
+            :0
+            > SETBIT k 7 0
+            :1
+            > SETBIT k 100 1
+            :0
+            > STRLEN k
+            :13
+            > GETBIT k 100
+            :1
+            > GETBIT k 1000
+            :0
+            > GETBIT none 5
+            :0
+            > SETBIT k -1 1
+            -ERR bit offset is not an integer or out of range
+            > SETBIT k 4294967296 1
+            -ERR bit offset is not an integer or out of range
+            > SETBIT k 1 2
+            -ERR bit is not an integer or out of range
+            > SET n 12
+            +OK
+            > SETBIT n 6 1
+            :0
+            > GET n
+            $32
+            > SET f foobar
+            +OK
+            > BITCOUNT f
+            :26
+            > BITCOUNT f 1 1
+            :6
+            > BITCOUNT f 5 30 BIT
+            :17
+            > BITCOUNT f 0 -5 BYTE
+            :10
+            > BITCOUNT f 1
+            -ERR syntax error
+            > BITCOUNT f 0 1 FOO
+            -ERR syntax error
+            > BITCOUNT none
+            :0
+            > BITPOS f 1
+            :1
+            > BITPOS f 0 1
+            :8
+            > BITPOS f 1 7 -1 BIT
+            :9
+            > SET o "\xff"
+            +OK
+            > BITPOS none 0
+            :0
+            > BITPOS none 1
+            :-1
+            > BITPOS f 2
+            -ERR The bit argument must be 1 or 0.
+            > ZADD z 1 a
+            :1
+            > BITCOUNT z
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > GETBIT z 1
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            "#,
+        );
+    }
+
+    #[test]
+    fn operations() {
+        check(
+            r#"
+            > SET a abc
+            +OK
+            > SET b ABCDE
+            +OK
+            > BITOP AND d a b
+            :5
+            > GET d
+            $ABC\x00\x00
+            > BITOP OR d a b
+            :5
+            > GET d
+            $abcDE
+            > BITOP XOR d a b
+            :5
+            > GET d
+            $   DE
+            > BITOP NOT d a
+            :3
+            > BITOP NOT d a b
+            -ERR BITOP NOT must be called with a single source key.
+            > BITOP FOO d a
+            -ERR syntax error
+            > BITOP AND d none
+            :0
+            > EXISTS d
+            :0
+            > ZADD z 1 a
+            :1
+            > BITOP OR d a z
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            "#,
+        );
+    }
+}

@@ -192,3 +192,50 @@ fn geopos(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn places() {
+        check(
+            r#"
+            > GEOADD g 13.361389 38.115556 Palermo 15.087269 37.502669 Catania
+            :2
+            > GEOADD g CH 13.5 38.1 Palermo
+            :1
+            > GEOADD g NX 1 1 Palermo
+            :0
+            > GEOADD g NX XX 1 1 Palermo
+            -ERR syntax error
+            > GEOADD g 1 1
+            -ERR wrong number of arguments for 'geoadd' command
+            > GEOADD g 200 1 a
+            -ERR invalid longitude,latitude pair 200.000000,1.000000
+            > GEOADD g 1 x a
+            -ERR value is not a valid float
+            > GEOPOS g Palermo none
+            [[$13.50000053644180298, $38.10000081174143105], NullArray]
+            > GEOPOS none a
+            [NullArray]
+            > GEODIST g Palermo Catania
+            $154506.7508
+            > GEODIST g Palermo Catania km
+            $154.5068
+            > GEODIST g Palermo none
+            nil
+            > GEODIST g Palermo Catania parsec
+            -ERR unsupported unit provided. please use M, KM, FT, MI
+            > GEOHASH g Palermo Catania none
+            [$sqc8epyksf0, $sqdtr74hyu0, nil]
+            > GEOHASH none a
+            [nil]
+            > SET s x
+            +OK
+            > GEOPOS s a
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            "#,
+        );
+    }
+}

@@ -677,3 +677,68 @@ const GEORADIUSBYMEMBER_RO: CommandSpec = CommandSpec {
 fn georadiusbymember_ro(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     run(ctx, args, Form { may_store: false, ..RADIUS_BY_MEMBER }, reply)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn searches() {
+        check(
+            r#"
+            > GEOADD g 13.361389 38.115556 Palermo 15.087269 37.502669 Catania 12.758489 38.788135 edge1 17.241510 38.788135 edge2
+            :4
+            > GEOSEARCH g FROMLONLAT 15 37 BYRADIUS 200 km ASC
+            [$Catania, $Palermo]
+            > GEOSEARCH g FROMLONLAT 15 37 BYBOX 400 400 km ASC WITHCOORD WITHDIST WITHHASH
+            [[$Catania, $56.4413, :3479447370796909, [$15.08726745843887329, $37.50266842333162032]], [$Palermo, $190.4424, :3479099956230698, [$13.36138933897018433, $38.11555639549629859]], [$edge2, $279.7403, :3481342659049484, [$17.24151045083999634, $38.78813451624225195]], [$edge1, $279.7405, :3479273021651468, [$12.7584877610206604, $38.78813451624225195]]]
+            > GEOSEARCH g FROMMEMBER Palermo BYRADIUS 300 km DESC COUNT 2
+            [$Catania, $edge1]
+            > GEOSEARCH g FROMMEMBER none BYRADIUS 300 km
+            -ERR could not decode requested zset member
+            > GEOSEARCH g FROMMEMBER Palermo
+            -ERR wrong number of arguments for 'geosearch' command
+            > GEOSEARCH g BYRADIUS 1 km
+            -ERR wrong number of arguments for 'geosearch' command
+            > GEOSEARCH g FROMMEMBER Palermo BYRADIUS 1 km ANY
+            -ERR the ANY argument requires COUNT argument
+            > GEOSEARCH g FROMMEMBER Palermo BYRADIUS -1 km
+            -ERR radius cannot be negative
+            > GEOSEARCH g FROMMEMBER Palermo BYRADIUS 1 km COUNT 0
+            -ERR COUNT must be > 0
+            > GEOSEARCH none FROMMEMBER Palermo BYRADIUS 1 km
+            []
+            > GEOSEARCHSTORE d g FROMLONLAT 15 37 BYRADIUS 200 km
+            :2
+            > ZRANGE d 0 -1 WITHSCORES
+            [$Palermo, $3479099956230698, $Catania, $3479447370796909]
+            > GEOSEARCHSTORE d g FROMLONLAT 15 37 BYRADIUS 200 km STOREDIST
+            :2
+            > GEOSEARCHSTORE d g FROMLONLAT 15 37 BYRADIUS 200 km WITHDIST
+            -ERR GEOSEARCHSTORE is not compatible with WITHDIST, WITHHASH and WITHCOORD options
+            > GEOSEARCHSTORE d none FROMLONLAT 15 37 BYRADIUS 200 km
+            :0
+            > EXISTS d
+            :0
+            > GEORADIUS g 15 37 200 km WITHDIST ASC
+            [[$Catania, $56.4413], [$Palermo, $190.4424]]
+            > GEORADIUS g 15 37 200 km STORE d
+            :2
+            > ZRANGE d 0 -1
+            [$Palermo, $Catania]
+            > GEORADIUS g 15 37 200 km STORE d WITHDIST
+            -ERR STORE option in GEORADIUS is not compatible with WITHDIST, WITHHASH and WITHCOORD options
+            > GEORADIUS_RO g 15 37 200 km STORE d
+            -ERR syntax error
+            > GEORADIUSBYMEMBER g Palermo 200 km ASC
+            [$Palermo, $edge1, $Catania]
+            > GEORADIUSBYMEMBER g none 200 km
+            -ERR could not decode requested zset member
+            > GEORADIUSBYMEMBER none a 200 km
+            []
+            > GEORADIUSBYMEMBER_RO g Palermo 100 km
+            [$Palermo, $edge1]
+            "#,
+        );
+    }
+}

@@ -339,3 +339,70 @@ fn self_test(seed: u64, sparse_max: usize) -> Result<Result<(), String>, Corrupt
     }
     Ok(Ok(()))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn estimates() {
+        check(
+            r#"
+            > PFADD h a b c
+            :1
+            > PFADD h a b c
+            :0
+            > PFADD empty
+            :1
+            > PFADD empty
+            :0
+            > PFCOUNT h
+            :3
+            > PFCOUNT none
+            :0
+            > PFADD other c d e f
+            :1
+            > PFCOUNT h other none
+            :6
+            > PFMERGE m h other
+            +OK
+            > PFCOUNT m
+            :6
+            > PFDEBUG ENCODING m
+            +sparse
+            > PFDEBUG DECODE m
+            $Z:1646 v:1,1 Z:5645 v:1,1 Z:1143 v:1,1 Z:4274 v:2,1 Z:2445 v:1,1 Z:622 v:1,1 Z:603
+            > PFDEBUG TODENSE m
+            :1
+            > PFDEBUG ENCODING m
+            +dense
+            > PFCOUNT m
+            :6
+            > PFDEBUG DECODE m
+            -ERR HLL encoding is not sparse
+            > PFDEBUG FOO m
+            -ERR Unknown PFDEBUG subcommand 'FOO'
+            > PFDEBUG ENCODING none
+            -ERR The specified key does not exist
+            > SET s hello
+            +OK
+            > PFADD s a
+            -WRONGTYPE Key is not a valid HyperLogLog string value.
+            > PFCOUNT s
+            -WRONGTYPE Key is not a valid HyperLogLog string value.
+            > PFCOUNT s h
+            -WRONGTYPE Key is not a valid HyperLogLog string value.
+            > ZADD z 1 a
+            :1
+            > PFADD z a
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > GET h
+            $HYLL\x01\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00`\xf3\x80P\xb1\x84K\xfb\x80BZ
+            > STRLEN m
+            :12304
+            > PFSELFTEST
+            +OK
+            "#,
+        );
+    }
+}

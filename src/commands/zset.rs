@@ -621,3 +621,126 @@ fn zscan(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Co
     reply.raw(&encoded);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn adding() {
+        check(
+            r#"
+            > ZADD z 1 a 2 b
+            :2
+            > ZADD z CH 1 a 3 b 4 c
+            :2
+            > ZADD z NX 9 a 5 d
+            :1
+            > ZADD z XX CH 9 a 5 e
+            :1
+            > ZADD z GT CH 1 a 10 b
+            :1
+            > ZADD z LT CH 1 a 20 b
+            :1
+            > ZADD z INCR 5 a
+            $6
+            > ZADD z NX INCR 5 a
+            nil
+            > ZADD z XX INCR 5 none
+            nil
+            > ZINCRBY z 2.5 a
+            $8.5
+            > ZADD z INCR inf a
+            $inf
+            > ZADD z INCR -inf a
+            -ERR resulting score is not a number (NaN)
+            > ZADD z NX XX 1 a
+            -ERR XX and NX options at the same time are not compatible
+            > ZADD z GT LT 1 a
+            -ERR GT, LT, and/or NX options at the same time are not compatible
+            > ZADD z GT NX 1 a
+            -ERR GT, LT, and/or NX options at the same time are not compatible
+            > ZADD z INCR 1 a 2 b
+            -ERR INCR option supports a single increment-element pair
+            > ZADD z 1
+            -ERR wrong number of arguments for 'zadd' command
+            > ZADD z 1 a x b
+            -ERR value is not a valid float
+            > ZADD z nan a
+            -ERR value is not a valid float
+            > ZADD none XX 1 a
+            :0
+            > EXISTS none
+            :0
+            > SET s x
+            +OK
+            > ZADD s 1 a
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > ZRANGE z 0 -1 WITHSCORES
+            [$c, $4, $d, $5, $b, $10, $a, $inf]
+            "#,
+        );
+    }
+
+    #[test]
+    fn members() {
+        check(
+            r#"
+            > ZADD z 1 a 2 b 3 c 1.5 d
+            :4
+            > ZCARD z
+            :4
+            > ZSCORE z d
+            $1.5
+            > ZSCORE z x
+            nil
+            > ZMSCORE z a x c
+            [$1, nil, $3]
+            > ZRANK z d
+            :1
+            > ZREVRANK z d
+            :2
+            > ZRANK z x
+            nil
+            > ZRANK none x
+            nil
+            > ZREM z a x d
+            :2
+            > ZREM z b c
+            :2
+            > EXISTS z
+            :0
+            > SET s x
+            +OK
+            > ZCARD s
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > ZREM s x
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > ZSCAN s 0
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > ZSCAN none 0 COUNT x
+            [$0, []]
+            > ZADD z 1e17 big 0.1 small
+            :2
+            > ZSCAN z 0
+            [$0, [$small, $0.10000000000000001, $big, $100000000000000000]]
+            > ZSCAN z 0 MATCH b*
+            [$0, [$big, $100000000000000000]]
+            > ZSCAN z 0 COUNT 0
+            -ERR syntax error
+            > ZSCAN z x
+            -ERR invalid cursor
+            > ZRANDMEMBER none
+            nil
+            > ZRANDMEMBER none 5
+            []
+            > ZRANDMEMBER z 5 WITHSCORES
+            [$big, $1e+17, $small, $0.10000000000000001]
+            > ZRANDMEMBER z 1 x
+            -ERR syntax error
+            > OBJECT ENCODING z
+            $listpack
+            "#,
+        );
+    }
+}

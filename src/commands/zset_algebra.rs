@@ -527,3 +527,72 @@ const ZDIFFSTORE: CommandSpec = CommandSpec {
     handler: Handler::Transaction { run: zdiffstore, plan: plan_zdiffstore },
     ..DEFAULTS
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn unions_and_intersections() {
+        check(
+            r#"
+            > ZADD a 1 x 2 y 3 z
+            :3
+            > ZADD b 10 y 20 z 30 w
+            :3
+            > SADD s y z q
+            :3
+            > ZUNION 2 a b WITHSCORES
+            [$x, $1, $y, $12, $z, $23, $w, $30]
+            > ZUNION 3 a b s WEIGHTS 1 2 3 AGGREGATE MAX WITHSCORES
+            [$x, $1, $q, $3, $y, $20, $z, $40, $w, $60]
+            > ZINTER 3 a b s WITHSCORES
+            [$y, $13, $z, $24]
+            > ZINTER 2 a none
+            []
+            > ZDIFF 2 a b WITHSCORES
+            [$x, $1]
+            > ZINTERCARD 2 a b
+            :2
+            > ZINTERCARD 2 a b LIMIT 1
+            :1
+            > ZINTERCARD 2 a b LIMIT -1
+            -ERR LIMIT can't be negative
+            > ZUNIONSTORE d 2 a b WEIGHTS 2 1
+            :4
+            > ZRANGE d 0 -1 WITHSCORES
+            [$x, $2, $y, $14, $z, $26, $w, $30]
+            > ZINTERSTORE d 2 a b AGGREGATE MIN
+            :2
+            > ZRANGE d 0 -1 WITHSCORES
+            [$y, $2, $z, $3]
+            > ZDIFFSTORE d 2 a a
+            :0
+            > EXISTS d
+            :0
+            > ZUNION 0 a
+            -ERR at least 1 input key is needed for 'zunion' command
+            > ZUNION x a
+            -ERR value is not an integer or out of range
+            > ZUNION 3 a b
+            -ERR syntax error
+            > ZUNION 2 a b WEIGHTS 1 x
+            -ERR weight value is not a float
+            > ZUNION 2 a b AGGREGATE avg
+            -ERR syntax error
+            > ZUNIONSTORE d 1 a WITHSCORES
+            -ERR syntax error
+            > SET t x
+            +OK
+            > ZUNION 2 a t
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > ZADD i inf m
+            :1
+            > ZADD j -inf m
+            :1
+            > ZUNION 2 i j WITHSCORES
+            [$m, $0]
+            "#,
+        );
+    }
+}

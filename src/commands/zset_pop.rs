@@ -240,3 +240,48 @@ fn pop_answer(ctx: &mut Context<'_>, key: &[u8], end: End, count: usize) -> Answ
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn popping() {
+        check(
+            r#"
+            > ZADD z 1 a 2 b 3 c 4 d 5 e
+            :5
+            > ZPOPMIN z
+            [$a, $1]
+            > ZPOPMAX z 2
+            [$e, $5, $d, $4]
+            > ZPOPMIN z 0
+            []
+            > ZPOPMIN z -1
+            -ERR value is out of range, must be positive
+            > ZPOPMIN z x
+            -ERR value is out of range, must be positive
+            > ZPOPMIN none
+            []
+            > ZMPOP 2 none z MAX COUNT 5
+            [$z, [[$c, $3], [$b, $2]]]
+            > EXISTS z
+            :0
+            > ZMPOP 1 z MIN
+            NullArray
+            > ZMPOP 0 z MIN
+            -ERR numkeys should be greater than 0
+            > ZMPOP 1 z MID
+            -ERR syntax error
+            > ZMPOP 1 z MIN COUNT 0
+            -ERR count should be greater than 0
+            > SET s x
+            +OK
+            > ZMPOP 2 s z MIN
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > ZPOPMIN s
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            "#,
+        );
+    }
+}

@@ -517,3 +517,90 @@ fn remove(
     reply.length(count);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check;
+
+    #[test]
+    fn ranges() {
+        check(
+            r#"
+            > ZADD z 1 a 2 b 3 c 4 d 5 e
+            :5
+            > ZRANGE z 1 -2
+            [$b, $c, $d]
+            > ZRANGE z 0 -1 REV WITHSCORES
+            [$e, $5, $d, $4, $c, $3, $b, $2, $a, $1]
+            > ZRANGE z (1 (4 BYSCORE
+            [$b, $c]
+            > ZRANGE z 4 2 BYSCORE REV LIMIT 1 1
+            [$c]
+            > ZRANGE z 0 1 LIMIT 1 1
+            -ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX
+            > ZRANGE z - + BYLEX WITHSCORES
+            -ERR syntax error, WITHSCORES not supported in combination with BYLEX
+            > ZRANGE z 0 -1 REV REV
+            -ERR syntax error
+            > ZRANGE z a 1
+            -ERR value is not an integer or out of range
+            > ZRANGE z x 1 BYSCORE
+            -ERR min or max is not a float
+            > ZRANGE z a b BYLEX
+            -ERR min or max not valid string range item
+            > ZREVRANGE z 0 1
+            [$e, $d]
+            > ZRANGEBYSCORE z -inf (3 WITHSCORES
+            [$a, $1, $b, $2]
+            > ZRANGEBYSCORE z 1 5 LIMIT -1 2
+            []
+            > ZREVRANGEBYSCORE z +inf 3 LIMIT 1 -1
+            [$d, $c]
+            > ZCOUNT z (1 4
+            :3
+            > ZRANGESTORE d z 1 2
+            :2
+            > ZRANGE d 0 -1 WITHSCORES
+            [$b, $2, $c, $3]
+            > ZRANGESTORE d none 0 -1
+            :0
+            > EXISTS d
+            :0
+            > ZREMRANGEBYRANK z -1 -1
+            :1
+            > ZREMRANGEBYSCORE z (1 2
+            :1
+            > ZRANGE z 0 -1
+            [$a, $c, $d]
+            > ZREMRANGEBYRANK z 0 -1
+            :3
+            > EXISTS z
+            :0
+            "#,
+        );
+    }
+
+    #[test]
+    fn names() {
+        check(
+            r#"
+            > ZADD z 0 a 0 b 0 c 0 d 0 10
+            :5
+            > ZRANGE z [b + BYLEX
+            [$b, $c, $d]
+            > ZRANGEBYLEX z - (c
+            [$10, $a, $b]
+            > ZREVRANGEBYLEX z + [b LIMIT 1 1
+            [$c]
+            > ZLEXCOUNT z [10 [b
+            :3
+            > ZLEXCOUNT z + -
+            :0
+            > ZREMRANGEBYLEX z (a (d
+            :2
+            > ZRANGE z 0 -1
+            [$10, $a, $d]
+            "#,
+        );
+    }
+}
