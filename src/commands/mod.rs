@@ -4,11 +4,14 @@
 mod acl;
 mod client;
 mod client_list;
+mod collection_scan;
 mod command;
 mod config;
 mod connection;
 mod debug;
 mod function;
+mod hash;
+mod hash_expire;
 mod help;
 mod info;
 mod keys;
@@ -16,12 +19,17 @@ mod keys_expire;
 mod keys_flush;
 mod keys_move;
 mod keys_scan;
+mod keys_sort;
 mod latency;
+mod list;
+mod list_move;
 mod memory;
 mod monitor;
 mod object;
 mod persistence;
 mod server;
+mod set;
+mod set_algebra;
 mod slowlog;
 mod string;
 mod string_compare;
@@ -31,6 +39,7 @@ mod string_lcs;
 mod string_many;
 mod string_options;
 mod string_range;
+mod transaction;
 
 #[cfg(test)]
 mod testing;
@@ -58,6 +67,9 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     keys_flush::COMMANDS,
     keys_move::COMMANDS,
     keys_scan::COMMANDS,
+    keys_sort::COMMANDS,
+    list::COMMANDS,
+    list_move::COMMANDS,
     object::COMMANDS,
     string_compare::COMMANDS,
     string_counter::COMMANDS,
@@ -65,6 +77,11 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     string_lcs::COMMANDS,
     string_many::COMMANDS,
     string_range::COMMANDS,
+    transaction::COMMANDS,
+    hash::COMMANDS,
+    hash_expire::COMMANDS,
+    set::COMMANDS,
+    set_algebra::COMMANDS,
 ];
 
 /// All commands; `renamed` is what `rename-command` says.
@@ -145,7 +162,7 @@ mod tests {
             Handler::ShardOf { .. } | Handler::EveryCore { .. } | Handler::Container => {
                 assert!(spec.keys.is_empty(), "{name}: keys would not be routed");
             }
-            Handler::Client(_) => {}
+            Handler::Client(_) | Handler::OfTransaction(_) => {}
         }
     }
 
@@ -153,7 +170,7 @@ mod tests {
     fn keys_fit_the_arity(spec: &CommandSpec) {
         let words = spec.arity.minimum();
         for key in spec.keys {
-            if matches!(key.begin, Begin::Keyword(..)) {
+            if matches!(key.begin, Begin::Keyword(..) | Begin::Unknown { .. }) {
                 continue;
             }
             // "1" is a key as good as any, and the count where there is one.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! > SET k v            a request, quoted as redis-cli quotes
-//! +OK                  its reply: +status  -error  :integer  $bulk  nil  [element, …]  {key: value, …}
+//! +OK                  its reply: +status  -error  :integer  $bulk  nil  [element, …]  {key: value, …}  set[member, …]
 //! @ later 30           the clock advances, in milliseconds
 //! @ resp3              the client speaks RESP3 from here on
 //! ~:100                an integer near this one: what depends on the time that passes
@@ -31,6 +31,9 @@ static TABLE: LazyLock<CommandTable> = LazyLock::new(|| table(&[]));
 
 /// An arbitrary moment.
 const START: UnixMillis = UnixMillis(1_700_000_000_123);
+
+/// Their replies are sorted before they are compared.
+const UNORDERED: &[&str] = &["KEYS", "SMEMBERS", "SINTER ", "SUNION ", "SDIFF ", "SPOP ", "SRANDMEMBER "];
 
 /// Plays a transcript here and, if there is one, on a redis-server.
 #[track_caller]
@@ -71,8 +74,8 @@ fn play(transcript: &str, player: &mut dyn Player, name: &str) {
             let command = line.strip_prefix("> ").expect("a command line");
             let argv = inline::split_words(command.as_bytes()).expect("quotes are balanced");
             let mut value = player.request(&argv);
-            if let Value::Array(elements) = &mut value
-                && command.starts_with("KEYS")
+            if let Value::Array(elements) | Value::Set(elements) = &mut value
+                && UNORDERED.iter().any(|name| command.starts_with(name))
             {
                 elements.sort_by_key(readable);
             }
@@ -105,6 +108,7 @@ pub(super) fn readable(value: &Value) -> String {
         Value::Bulk(bytes) => format!("${}", text(bytes)),
         Value::Null => "nil".into(),
         Value::Array(elements) => format!("[{}]", joined(elements)),
+        Value::Set(elements) => format!("set[{}]", joined(elements)),
         Value::Map(pairs) => {
             let pair = |(key, value): &(Value, Value)| format!("{}: {}", readable(key), readable(value));
             format!("{{{}}}", pairs.iter().map(pair).collect::<Vec<_>>().join(", "))
@@ -164,7 +168,8 @@ impl Cores {
         for spec in command.spec.keys {
             let _ = spec.each(argv, |position| owners.push(self.owner(&argv[position])));
         }
-        let apart = owners.windows(2).any(|pair| pair[0] != pair[1]);
+        let anywhere = command.spec.keys.iter().any(|spec| spec.reaches_anywhere(argv));
+        let apart = anywhere || owners.windows(2).any(|pair| pair[0] != pair[1]);
         let owner = owners.first().copied().unwrap_or(0);
         let asker = Asker { client_id: 1, db, protocol: reply.protocol() };
         match command.spec.handler {
@@ -203,6 +208,7 @@ impl Cores {
             Handler::Client(run) => {
                 run(&mut Session { core: &mut self.cores[0], key: client }, Args::new(argv, names), reply)
             }
+            Handler::OfTransaction(_) => unreachable!("transcripts have no transactions"),
             Handler::Container => unreachable!("resolve() names a subcommand"),
         }
     }

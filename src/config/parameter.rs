@@ -191,6 +191,18 @@ pub const LAZYFREE_LAZY_SERVER_DEL: Param<bool> = Param::named("lazyfree-lazy-se
 pub const LAZYFREE_LAZY_USER_DEL: Param<bool> = Param::named("lazyfree-lazy-user-del");
 pub const LAZYFREE_LAZY_USER_FLUSH: Param<bool> = Param::named("lazyfree-lazy-user-flush");
 
+// Encodings.
+pub const HASH_MAX_LISTPACK_ENTRIES: Param<u64> = Param::named("hash-max-listpack-entries");
+pub const HASH_MAX_LISTPACK_VALUE: Param<Size> = Param::named("hash-max-listpack-value");
+pub const LIST_MAX_LISTPACK_SIZE: Param<i64> = Param::named("list-max-listpack-size");
+pub const LIST_COMPRESS_DEPTH: Param<u64> = Param::named("list-compress-depth");
+pub const SET_MAX_INTSET_ENTRIES: Param<u64> = Param::named("set-max-intset-entries");
+pub const ZSET_MAX_LISTPACK_ENTRIES: Param<u64> = Param::named("zset-max-listpack-entries");
+pub const ZSET_MAX_LISTPACK_VALUE: Param<Size> = Param::named("zset-max-listpack-value");
+pub const HLL_SPARSE_MAX_BYTES: Param<Size> = Param::named("hll-sparse-max-bytes");
+pub const STREAM_NODE_MAX_BYTES: Param<Size> = Param::named("stream-node-max-bytes");
+pub const STREAM_NODE_MAX_ENTRIES: Param<u64> = Param::named("stream-node-max-entries");
+
 // Persistence, replication, cluster.
 pub const SAVE: Param<SavePoint> = Param::named("save");
 pub const APPENDONLY: Param<bool> = Param::named("appendonly");

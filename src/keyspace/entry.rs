@@ -6,6 +6,7 @@
 //! [u64]   deadline, Unix time in ms; u64::MAX = none (the field outlives PERSIST)
 //! varint  length of the key, then the key
 //! payload Inline: varint length, bytes | Int: i64 | Boxed: pointer to a `Value` of its own
+//!         Packed: kind of small collection, varint length, bytes
 //! ```
 //! Nothing in it is aligned: a 16-byte key with a 64-byte value is 4 + 1 + 16 + 1 + 64 = 86 bytes.
 //!
@@ -18,12 +19,17 @@
 use super::Detached;
 use super::slab::{self, Slab};
 use crate::base::UnixMillis;
-use crate::types::{Encoding, HeapString, StringRef, StringValue, TypeName, Value, encoding_of_set};
+use crate::types::{
+    Encoding, HeapString, PackedRef, StringRef, StringValue, TypeName, Value, encoding_of_set,
+};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 /// Up to this length a string lies inside its entry.
 pub const INLINE_MAX: usize = 1024;
+
+/// Up to this length a small collection does, too. Every change to one copies it.
+const PACKED_MAX: usize = 512;
 
 const ACCESS: u32 = (1 << 24) - 1;
 const KIND_SHIFT: u32 = 24;
@@ -31,6 +37,7 @@ const KIND_MASK: u32 = 3 << KIND_SHIFT;
 const KIND_INLINE: u32 = 0 << KIND_SHIFT;
 const KIND_INT: u32 = 1 << KIND_SHIFT;
 const KIND_BOXED: u32 = 2 << KIND_SHIFT;
+const KIND_PACKED: u32 = 3 << KIND_SHIFT;
 const HAS_DEADLINE: u32 = 1 << 26;
 const HEADER_BYTES: usize = 4;
 const DEADLINE_BYTES: usize = 8;
@@ -41,6 +48,7 @@ pub(super) enum Payload<'a> {
     Inline(&'a [u8]),
     Int(i64),
     Boxed(Box<Value>),
+    Packed(PackedRef<'a>),
 }
 
 impl Payload<'_> {
@@ -49,6 +57,7 @@ impl Payload<'_> {
             Self::Inline(_) => KIND_INLINE,
             Self::Int(_) => KIND_INT,
             Self::Boxed(_) => KIND_BOXED,
+            Self::Packed(_) => KIND_PACKED,
         }
     }
 
@@ -56,6 +65,7 @@ impl Payload<'_> {
         match self {
             Self::Inline(text) => varint_bytes(text.len()) + text.len(),
             Self::Int(_) | Self::Boxed(_) => 8,
+            Self::Packed(packed) => 1 + varint_bytes(packed.bytes.len()) + packed.bytes.len(),
         }
     }
 }
@@ -66,6 +76,7 @@ pub enum ValueRef<'a> {
     Str(&'a [u8]),
     Int(i64),
     Boxed(&'a Value),
+    Packed(PackedRef<'a>),
 }
 
 /// A key and its value, borrowed from the keyspace.
@@ -95,6 +106,11 @@ impl<'a> Entry<'a> {
             KIND_INLINE => ValueRef::Str(unsafe { read_text(payload) }),
             // SAFETY: as above.
             KIND_INT => ValueRef::Int(unsafe { payload.cast::<i64>().read_unaligned() }),
+            KIND_PACKED => {
+                // SAFETY: as above; the kind, then the bytes.
+                let (kind, bytes) = unsafe { (*payload, read_text(payload.add(1))) };
+                ValueRef::Packed(PackedRef::stored(kind, bytes))
+            }
             // SAFETY: as above; E3, nobody else has a mutable reference to it.
             _ => ValueRef::Boxed(unsafe { payload.cast::<NonNull<Value>>().read_unaligned().as_ref() }),
         }
@@ -107,8 +123,7 @@ impl<'a> Entry<'a> {
             ValueRef::Str(text) => Some(StringRef::Bytes(text)),
             ValueRef::Int(value) => Some(StringRef::Int(value)),
             ValueRef::Boxed(Value::String(string)) => Some(string.as_ref()),
-            #[allow(unreachable_patterns)]
-            ValueRef::Boxed(_) => None,
+            ValueRef::Boxed(_) | ValueRef::Packed(_) => None,
         }
     }
 
@@ -139,6 +154,7 @@ impl<'a> Entry<'a> {
         match self.value() {
             ValueRef::Str(_) | ValueRef::Int(_) => TypeName::String,
             ValueRef::Boxed(value) => value.type_name(),
+            ValueRef::Packed(packed) => packed.type_name(),
         }
     }
 
@@ -147,6 +163,7 @@ impl<'a> Entry<'a> {
             ValueRef::Str(text) => encoding_of_set(text.len()),
             ValueRef::Int(_) => Encoding::Int,
             ValueRef::Boxed(value) => value.encoding(),
+            ValueRef::Packed(packed) => packed.encoding(),
         }
     }
 
@@ -156,6 +173,7 @@ impl<'a> Entry<'a> {
             ValueRef::Str(text) => Value::String(StringValue::Compact(text.into())),
             ValueRef::Int(value) => Value::String(StringValue::Int(value)),
             ValueRef::Boxed(value) => value.clone(),
+            ValueRef::Packed(packed) => packed.to_value(),
         }
     }
 
@@ -273,6 +291,7 @@ impl RawEntry {
         let payload = match Entry::new(self).value() {
             ValueRef::Str(text) => Payload::Inline(text),
             ValueRef::Int(value) => Payload::Int(value),
+            ValueRef::Packed(packed) => Payload::Packed(packed),
             ValueRef::Boxed(_) => {
                 let value = self.boxed().expect("the kind says so");
                 // SAFETY: E3, ownership moves to the new entry.
@@ -357,6 +376,10 @@ impl RawEntry {
                 Payload::Inline(text) => write_text(at, text),
                 Payload::Int(value) => at.cast::<i64>().write_unaligned(value),
                 Payload::Boxed(value) => at.cast::<*mut Value>().write_unaligned(Box::into_raw(value)),
+                Payload::Packed(packed) => {
+                    at.write(packed.kind as u8);
+                    write_text(at.add(1), packed.bytes);
+                }
             }
         }
     }
@@ -366,11 +389,13 @@ impl RawEntry {
 /// `at` points to a payload of this kind.
 #[inline]
 unsafe fn payload_bytes(at: *mut u8, kind: u32) -> usize {
-    if kind != KIND_INLINE {
-        return 8;
-    }
-    // SAFETY: passed on to the caller.
-    let text: &[u8] = unsafe { read_text(at) };
+    let text: &[u8] = match kind {
+        // SAFETY: passed on to the caller.
+        KIND_INLINE => unsafe { read_text(at) },
+        // SAFETY: as above, the text follows the kind.
+        KIND_PACKED => unsafe { read_text(at.add(1)) },
+        _ => return 8,
+    };
     text.as_ptr().addr() - at.addr() + text.len()
 }
 
@@ -433,6 +458,9 @@ pub(super) fn payload_of(value: &mut Value) -> Payload<'_> {
             *value = Value::String(StringValue::Raw(text));
         }
         _ => {}
+    }
+    if value.as_packed().is_some_and(|packed| packed.bytes.len() <= PACKED_MAX) {
+        return Payload::Packed(value.as_packed().expect("just checked"));
     }
     if !matches!(value, Value::String(StringValue::Compact(_))) {
         let value = std::mem::replace(value, Value::String(StringValue::default()));

@@ -50,7 +50,7 @@ impl<'a> EntryMut<'a> {
     /// string is on the heap and its encoding `raw`.
     pub fn string_mut(&mut self) -> Option<&mut HeapString> {
         let raw_string = match self.entry().value() {
-            ValueRef::Boxed(_) => None,
+            ValueRef::Boxed(_) | ValueRef::Packed(_) => None,
             ValueRef::Str(text) => Some(HeapString::from(text)),
             ValueRef::Int(value) => Some(HeapString::from(itoa::Buffer::new().format(value).as_bytes())),
         };
@@ -64,9 +64,14 @@ impl<'a> EntryMut<'a> {
         }
     }
 
-    /// The value, if it is one on the heap: every collection is.
+    /// The value, unless it is a string that lies in its entry. A small collection leaves its entry for the heap
+    /// by this, and stays there until it is stored by [`EntryMut::set_value`].
     #[inline]
     pub fn value_mut(&mut self) -> Option<&mut Value> {
+        if let ValueRef::Packed(packed) = self.entry().value() {
+            let value = Box::new(packed.to_value());
+            self.keyspace.overwrite(self.place, self.hash, Payload::Boxed(value), Ttl::Keep);
+        }
         self.raw().boxed_mut()
     }
 

@@ -25,7 +25,7 @@ impl Entry<'_> {
     pub fn memory_bytes(&self, samples: usize) -> usize {
         let heap = match self.value() {
             ValueRef::Boxed(value) => size_of::<Value>() + value.heap_bytes(samples),
-            ValueRef::Str(_) | ValueRef::Int(_) => 0,
+            ValueRef::Str(_) | ValueRef::Int(_) | ValueRef::Packed(_) => 0,
         };
         let slots = if self.deadline().is_some() { 2 } else { 1 };
         rounded(self.raw().bytes()) + heap + slots * SLOT_BYTES

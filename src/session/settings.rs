@@ -7,6 +7,7 @@ use crate::config::choices::{PipelineOrdering, ProtectedAction};
 use crate::config::parameter::*;
 use crate::config::special::OutputClass;
 use crate::shard::ShardOptions;
+use crate::types::EncodingLimits;
 
 /// Bytes of replies that may wait for a client that has not authenticated: Redis's reply buffer and the
 /// kilobyte that it allows beyond.
@@ -42,6 +43,26 @@ pub struct Settings {
     pub monitored: bool,
     pub paused: bool,
     pub loading: bool,
+}
+
+fn encoding_limits(config: &Config) -> EncodingLimits {
+    let defaults = EncodingLimits::default();
+    EncodingLimits {
+        list_max_listpack_size: config.get(LIST_MAX_LISTPACK_SIZE),
+        list_compress_depth: config.get(LIST_COMPRESS_DEPTH) as usize,
+        hash_max_listpack_entries: config.get(HASH_MAX_LISTPACK_ENTRIES) as usize,
+        hash_max_listpack_value: config.get(HASH_MAX_LISTPACK_VALUE) as usize,
+        set_max_intset_entries: config.get(SET_MAX_INTSET_ENTRIES) as usize,
+        set_max_listpack_entries: defaults.set_max_listpack_entries,
+        set_max_listpack_value: defaults.set_max_listpack_value,
+        zset_max_listpack_entries: config.get(ZSET_MAX_LISTPACK_ENTRIES) as usize,
+        zset_max_listpack_value: config.get(ZSET_MAX_LISTPACK_VALUE) as usize,
+        stream_node_max_bytes: config.get(STREAM_NODE_MAX_BYTES) as usize,
+        stream_node_max_entries: config.get(STREAM_NODE_MAX_ENTRIES) as usize,
+        hll_sparse_max_bytes: config.get(HLL_SPARSE_MAX_BYTES) as usize,
+        // The shard keeps its own.
+        hash_seed: defaults.hash_seed,
+    }
 }
 
 impl Settings {
@@ -83,6 +104,7 @@ impl Settings {
                 lfu: false,
                 active_expire: true,
                 active_expire_effort: config.get(ACTIVE_EXPIRE_EFFORT),
+                encoding: encoding_limits(config),
             },
             monitored: false,
             paused: false,

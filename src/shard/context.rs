@@ -6,8 +6,8 @@
 use super::effects::Event;
 use super::{CommandError, Shard};
 use crate::base::UnixMillis;
-use crate::keyspace::{Detached, Entry, EntryMut, Keyspace, Ttl};
-use crate::types::{StringRef, Value};
+use crate::keyspace::{Detached, Entry, EntryMut, Keyspace, Ttl, ValueRef};
+use crate::types::{Collection, DataType, EncodingLimits, StringRef, Value};
 
 pub struct Context<'a> {
     pub shard: &'a mut Shard,
@@ -15,6 +15,14 @@ pub struct Context<'a> {
     pub now: UnixMillis,
     /// CLIENT NO-TOUCH: lookups leave the access data alone.
     pub no_touch: bool,
+}
+
+/// What [`Context::update`] did.
+#[derive(Clone, Copy, Debug)]
+pub struct Updated<R> {
+    pub result: R,
+    /// Nothing was left, so that the key is gone: an event `del` is due.
+    pub emptied: bool,
 }
 
 impl Context<'_> {
@@ -112,6 +120,64 @@ impl Context<'_> {
         }
     }
 
+    /// The value of a key that is never packed into its entry, for a command that reads.
+    #[inline]
+    pub fn read_value<T: DataType>(&mut self, key: &[u8]) -> Result<Option<&T>, CommandError> {
+        match self.read(key).map(|entry| entry.value()) {
+            None => Ok(None),
+            Some(ValueRef::Boxed(value)) => T::of(value).map(Some).ok_or(CommandError::WrongType),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// Changes the collection that a key holds by `change`, where it lies or, if it is packed into its entry, in a
+    /// copy that replaces it. With `create` a missing one begins empty; else `None` says that it is missing.
+    /// One that is empty afterwards is gone.
+    pub fn update<T: Collection, R>(
+        &mut self,
+        key: &[u8],
+        create: bool,
+        change: impl FnOnce(&mut T, &EncodingLimits) -> R,
+    ) -> Result<Option<Updated<R>>, CommandError> {
+        let limits = self.shard.options.encoding;
+        let lazily = self.shard.options.lazy_server_del;
+        let Some(mut entry) = self.write(key) else {
+            if !create {
+                return Ok(None);
+            }
+            let mut new = T::default();
+            let result = change(&mut new, &limits);
+            let emptied = new.is_empty();
+            if !emptied {
+                self.insert(key, new.into_value(), Ttl::Clear);
+            }
+            return Ok(Some(Updated { result, emptied }));
+        };
+        let (result, emptied) = match entry.entry().value() {
+            ValueRef::Packed(packed) => {
+                let mut value = packed.to_value();
+                let collection = T::of_mut(&mut value).ok_or(CommandError::WrongType)?;
+                let result = change(collection, &limits);
+                let emptied = collection.is_empty();
+                if !emptied && value.as_packed() != Some(packed) {
+                    entry.set_value(value, Ttl::Keep);
+                }
+                (result, emptied)
+            }
+            ValueRef::Boxed(_) => {
+                let value = entry.value_mut().expect("it is on the heap");
+                let collection = T::of_mut(value).ok_or(CommandError::WrongType)?;
+                let result = change(collection, &limits);
+                (result, collection.is_empty())
+            }
+            _ => return Err(CommandError::WrongType),
+        };
+        if emptied {
+            entry.remove(lazily);
+        }
+        Ok(Some(Updated { result, emptied }))
+    }
+
     /// The database itself, for what has no method here.
     pub fn keyspace(&mut self) -> &mut Keyspace {
         &mut self.shard.databases[self.db]
@@ -128,6 +194,7 @@ impl Context<'_> {
 
     /// Stores a value that came from elsewhere (RENAME, COPY, MOVE, RESTORE).
     pub fn put(&mut self, key: &[u8], detached: Detached) {
+        self.watch_fields(key, &detached.value);
         if self.shard.databases[self.db].insert_detached(key, detached) {
             self.created(key);
         }
@@ -178,6 +245,7 @@ impl Context<'_> {
 
     /// Stores a value of any type.
     pub fn insert(&mut self, key: &[u8], value: Value, ttl: Ttl) {
+        self.watch_fields(key, &value);
         if self.shard.databases[self.db].insert(key, value, ttl) {
             self.created(key);
         }

@@ -23,6 +23,9 @@ impl Shard {
         if !self.options.active_expire {
             return Maintenance::Rest;
         }
+        if self.expire_fields_slice(now, SLICE) {
+            return Maintenance::More;
+        }
         let acceptable = 10 / self.options.active_expire_effort.max(1) as usize;
         let databases = self.databases.len();
         // A cycle that finds nothing due anywhere rests after one round over the databases.

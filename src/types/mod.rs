@@ -5,8 +5,21 @@
 //! the keyspace; every other value is a [`Value`] on the heap. A `Value` owns all it needs, so it can
 //! travel to another core.
 
+pub mod encoding;
+mod hash;
+mod hash_ttl;
+mod limits;
+mod list;
+mod packed;
+pub mod set;
 mod string;
 
+pub use hash::{Hash, HashRef};
+pub use hash_ttl::FieldDeadlines;
+pub use limits::EncodingLimits;
+pub use list::{ELEMENT_BYTES_MAX, List};
+pub use packed::{PackedKind, PackedRef};
+pub use set::{Set, SetRef};
 pub use string::{
     EMBSTR_MAX, HeapString, STRING_BYTES_MAX, StringRef, StringValue, encoding_of_set, parse_int,
 };
@@ -15,7 +28,12 @@ pub use string::{
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     String(StringValue),
+    List(List),
+    Hash(Hash),
+    Set(Set),
 }
+
+const _: () = assert!(size_of::<Value>() <= 32);
 
 const _: () = {
     const fn travels<T: Send>() {}
@@ -27,6 +45,11 @@ pub trait DataType: Default {
     fn of(value: &Value) -> Option<&Self>;
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
     fn into_value(self) -> Value;
+}
+
+/// A type that exists only while it has elements: the key of an emptied one is deleted.
+pub trait Collection: DataType {
+    fn is_empty(&self) -> bool;
 }
 
 /// What TYPE answers and SCAN … TYPE filters by.
@@ -90,20 +113,29 @@ impl Value {
     pub fn type_name(&self) -> TypeName {
         match self {
             Self::String(_) => TypeName::String,
+            Self::List(_) => TypeName::List,
+            Self::Hash(_) => TypeName::Hash,
+            Self::Set(_) => TypeName::Set,
         }
     }
 
     pub fn encoding(&self) -> Encoding {
         match self {
             Self::String(string) => string.encoding(),
+            Self::List(list) => list.encoding(),
+            Self::Hash(hash) => hash.encoding(),
+            Self::Set(set) => set.encoding(),
         }
     }
 
     /// Bytes allocated beyond `size_of::<Value>()`, for MEMORY USAGE. `samples` bounds the elements
     /// of a collection that are looked at; 0 means all.
-    pub fn heap_bytes(&self, _samples: usize) -> usize {
+    pub fn heap_bytes(&self, samples: usize) -> usize {
         match self {
             Self::String(string) => string.heap_bytes(),
+            Self::List(list) => list.heap_bytes(samples),
+            Self::Hash(hash) => hash.heap_bytes(samples),
+            Self::Set(set) => set.heap_bytes(samples),
         }
     }
 
@@ -112,14 +144,20 @@ impl Value {
     pub fn free_effort(&self) -> usize {
         match self {
             Self::String(_) => 1,
+            Self::List(list) => list.free_effort(),
+            Self::Hash(hash) => hash.free_effort(),
+            Self::Set(set) => set.free_effort(),
         }
     }
 
     /// Frees at most about `budget` pieces and returns how many; with nothing left inside, 0. The
     /// value is no longer of use to anyone but the one who drops it.
-    pub fn free_slice(&mut self, _budget: usize) -> usize {
+    pub fn free_slice(&mut self, budget: usize) -> usize {
         match self {
             Self::String(_) => 0,
+            Self::List(list) => list.free_slice(budget),
+            Self::Hash(hash) => hash.free_slice(budget),
+            Self::Set(set) => set.free_slice(budget),
         }
     }
 }

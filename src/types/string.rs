@@ -86,12 +86,14 @@ impl DataType for StringValue {
     fn of(value: &Value) -> Option<&Self> {
         match value {
             Value::String(string) => Some(string),
+            _ => None,
         }
     }
 
     fn of_mut(value: &mut Value) -> Option<&mut Self> {
         match value {
             Value::String(string) => Some(string),
+            _ => None,
         }
     }
 

@@ -5,8 +5,8 @@
 //! their number, in order, so a core contributes the xor of its keys per database.
 
 use crate::base::hash::sha1;
-use crate::keyspace::{Entry, Keyspace};
-use crate::types::TypeName;
+use crate::keyspace::{Entry, Keyspace, ValueRef};
+use crate::types::{TypeName, Value};
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Digest([u8; 20]);
@@ -40,6 +40,9 @@ impl Digest {
         self.mix(&type_number(entry.type_name()).to_be_bytes());
         if let Some(string) = entry.as_string() {
             self.mix(string.as_bytes(&mut itoa::Buffer::new()));
+        }
+        if let ValueRef::Boxed(Value::List(list)) = entry.value() {
+            list.iter().for_each(|element| self.mix(element.as_bytes(&mut itoa::Buffer::new())));
         }
         if entry.deadline().is_some() {
             self.xor_hash_of(b"!!expire!!");

@@ -1,0 +1,157 @@
+//! Hashes and sets as commands reach them: wherever they lie, and without the fields that are due.
+//!
+//! The shard keeps a list of the hashes that have fields with a deadline, by the earliest one, so that active
+//! expiry finds them. It may name hashes that are gone or have changed; that shows when one's turn comes.
+//!
+//! Invariants
+//!   F1  A hash with a field deadline is in the list with a time not after its earliest deadline.
+
+use super::effects::Event;
+use super::{CommandError, Context, Shard, Updated};
+use crate::base::UnixMillis;
+use crate::keyspace::ValueRef;
+use crate::types::{DataType, EncodingLimits, Hash, HashRef, Set, SetRef, Value};
+use std::collections::BTreeSet;
+
+/// Fields removed at once when a command comes upon a hash with fields that are due. What is left then is hidden.
+const DUE_AT_ONCE: usize = 1000;
+
+/// Hashes with field deadlines: time, database, key.
+#[derive(Debug, Default)]
+pub(super) struct FieldDeadlineList(BTreeSet<(UnixMillis, usize, Box<[u8]>)>);
+
+impl Context<'_> {
+    /// The hash that a key holds, for a command that reads.
+    #[inline]
+    pub fn read_hash(&mut self, key: &[u8]) -> Result<Option<HashRef<'_>>, CommandError> {
+        self.expire_fields(key);
+        let now = self.now;
+        match self.read(key).map(|entry| entry.value()) {
+            None => Ok(None),
+            Some(ValueRef::Packed(packed)) => packed.as_hash().map(Some).ok_or(CommandError::WrongType),
+            Some(ValueRef::Boxed(Value::Hash(hash))) => Ok(Some(hash.at(now))),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// [`Context::update`] for a hash.
+    pub fn update_hash<R>(
+        &mut self,
+        key: &[u8],
+        create: bool,
+        change: impl FnOnce(&mut Hash, &EncodingLimits) -> R,
+    ) -> Result<Option<Updated<R>>, CommandError> {
+        self.expire_fields(key);
+        let mut earliest = None;
+        let updated = self.update(key, create, |hash: &mut Hash, limits| {
+            let before = hash.earliest_deadline();
+            let result = change(hash, limits);
+            earliest =
+                hash.earliest_deadline().filter(|earliest| before.is_none_or(|before| *earliest < before));
+            result
+        })?;
+        if let Some(earliest) = earliest {
+            self.shard.field_deadlines.0.insert((earliest, self.db, key.into()));
+        }
+        Ok(updated)
+    }
+
+    /// The set that a key holds, for a command that reads.
+    #[inline]
+    pub fn read_set(&mut self, key: &[u8]) -> Result<Option<SetRef<'_>>, CommandError> {
+        match self.read(key).map(|entry| entry.value()) {
+            None => Ok(None),
+            Some(ValueRef::Packed(packed)) => packed.as_set().map(Some).ok_or(CommandError::WrongType),
+            Some(ValueRef::Boxed(Value::Set(set))) => Ok(Some(set.as_ref())),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// [`Context::update`] for a set.
+    #[inline]
+    pub fn update_set<R>(
+        &mut self,
+        key: &[u8],
+        create: bool,
+        change: impl FnOnce(&mut Set, &EncodingLimits) -> R,
+    ) -> Result<Option<Updated<R>>, CommandError> {
+        self.update(key, create, change)
+    }
+
+    /// Keeps F1 for a value that is stored whole.
+    #[inline]
+    pub(super) fn watch_fields(&mut self, key: &[u8], value: &Value) {
+        if let Value::Hash(hash) = value
+            && let Some(earliest) = hash.earliest_deadline()
+        {
+            self.shard.field_deadlines.0.insert((earliest, self.db, key.into()));
+        }
+    }
+
+    /// Removes fields of a hash that are due.
+    #[inline]
+    fn expire_fields(&mut self, key: &[u8]) {
+        if !self.shard.field_deadlines.0.is_empty() {
+            self.expire_some_fields(key, DUE_AT_ONCE);
+        }
+    }
+
+    /// Removes up to `count` due fields and returns how many, and when the next one is due.
+    fn expire_some_fields(&mut self, key: &[u8], count: usize) -> (usize, Option<UnixMillis>) {
+        let now = self.now;
+        let lazily = self.shard.options.lazy_expire;
+        let Some(mut entry) = self.keyspace().find_mut(key) else { return (0, None) };
+        let ValueRef::Boxed(Value::Hash(hash)) = entry.entry().value() else { return (0, None) };
+        let earliest = hash.earliest_deadline();
+        if earliest.is_none_or(|earliest| earliest >= now) {
+            return (0, earliest);
+        }
+        let hash = entry.value_mut().and_then(Hash::of_mut).expect("just seen");
+        let removed = hash.remove_due(now, count);
+        let (earliest, emptied) = (hash.earliest_deadline(), hash.len() == 0);
+        if emptied {
+            entry.remove(lazily);
+        }
+        self.modified(key, Event::HExpired);
+        if emptied {
+            self.announce(key, Event::Del);
+        }
+        (removed, earliest)
+    }
+}
+
+impl Shard {
+    /// Removes up to about `budget` fields past their deadline; whether more are due.
+    pub(super) fn expire_fields_slice(&mut self, now: UnixMillis, budget: usize) -> bool {
+        let mut left = budget;
+        while let Some((due, ..)) = self.field_deadlines.0.first()
+            && *due < now
+        {
+            if left == 0 {
+                return true;
+            }
+            let (_, db, key) = self.field_deadlines.0.pop_first().expect("just seen");
+            let (removed, next) = self.context(db, now, true).expire_some_fields(&key, left);
+            if let Some(next) = next {
+                self.field_deadlines.0.insert((next, db, key));
+            }
+            left = left.saturating_sub(removed.max(1));
+        }
+        false
+    }
+
+    /// SWAPDB takes the hashes of both databases along.
+    pub(super) fn swap_field_deadlines(&mut self, a: usize, b: usize) {
+        let other = |db: usize| {
+            if db == a {
+                b
+            } else if db == b {
+                a
+            } else {
+                db
+            }
+        };
+        let list = std::mem::take(&mut self.field_deadlines.0);
+        self.field_deadlines.0 = list.into_iter().map(|(due, db, key)| (due, other(db), key)).collect();
+    }
+}
