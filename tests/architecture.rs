@@ -67,6 +67,7 @@ const UNSAFE: &[&str] = &[
     "observability/process.rs",
     "server/process.rs",
     "server/signals.rs",
+    "shard/mod.rs",
     "types/encoding/block.rs",
     "types/encoding/packed_set.rs",
 ];
