@@ -229,7 +229,8 @@ impl Operation {
         }
         let mut result = Set::default();
         self.run(sets, limits, |member| {
-            result.add(member.as_bytes(&mut itoa::Buffer::new()), limits) || true
+            result.add(member.as_bytes(&mut itoa::Buffer::new()), limits);
+            true
         });
         result
     }

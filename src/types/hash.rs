@@ -48,6 +48,7 @@ impl Hash {
     }
 
     /// How many fields there are; those past their deadline count until they are removed.
+    #[expect(clippy::len_without_is_empty, reason = "every collection has it from its trait")]
     pub fn len(&self) -> usize {
         self.whole().len()
     }
@@ -410,7 +411,7 @@ fn for_each_pair<'a>(bytes: &'a [u8], mut visit: impl FnMut(Entry<'a>, Entry<'a>
 /// A random number below `bound`, from one of 64 bits; the bias does not show.
 #[inline]
 pub(super) fn below(random: u64, bound: usize) -> usize {
-    (u128::from(random) * bound as u128 >> 64) as usize
+    ((u128::from(random) * bound as u128) >> 64) as usize
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ impl Set {
         }
     }
 
+    #[expect(clippy::len_without_is_empty, reason = "every collection has it from its trait")]
     pub fn len(&self) -> usize {
         self.as_ref().len()
     }

@@ -195,7 +195,7 @@ impl<const W: usize> PackedMap<W> {
         let bound = if self.segments == 1 { self.len } else { draw };
         loop {
             let random = next();
-            let below = |bits: u64, bound: usize| ((bits & 0xffff_ffff) * bound as u64 >> 32) as usize;
+            let below = |bits: u64, bound: usize| (((bits & 0xffff_ffff) * bound as u64) >> 32) as usize;
             let segment = self.segment(below(random >> 32, self.segments));
             let slot = below(random, bound);
             if slot < segment.len() {
@@ -469,7 +469,8 @@ impl Segment {
         // What comes in addition is divided as the rest is.
         let mean = bytes.div_ceil(len);
         let slots = (total / (SLOT_BYTES + mean)) & !7;
-        let slots = slots.clamp(slots_min, RECORDS_MAX).min((total - bytes) / SLOT_BYTES & !7).max(slots_min);
+        let slots =
+            slots.clamp(slots_min, RECORDS_MAX).min(((total - bytes) / SLOT_BYTES) & !7).max(slots_min);
         Self { block: vec![0; total].into_boxed_slice(), end: 0, dead: 0, len: 0, slots: slots as u8 }
     }
 
@@ -805,7 +806,7 @@ mod tests {
         for step in 0..steps {
             let key = key(random.below(keys) as u32);
             // Phases of growth and of decay.
-            if random.below(10) < if step / (steps / 4).max(1) % 2 == 0 { 8 } else { 2 } {
+            if random.below(10) < if (step / (steps / 4).max(1)).is_multiple_of(2) { 8 } else { 2 } {
                 let value = value(random.next_u64());
                 assert_eq!(map.insert(&key, &value), model.insert(key.clone(), value).is_none());
             } else {
