@@ -9,7 +9,7 @@ use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler, HopWork,
     KeySpec, Kind, Plan, Step,
 };
-use crate::keyspace::{Keyspace, Ttl, ValueRef};
+use crate::keyspace::{Keyspace, Ttl};
 use crate::resp::{Argv, Reply};
 use crate::shard::{CommandError, CommandResult, Context, Event};
 use crate::types::encoding::Entry;
@@ -263,11 +263,7 @@ fn check(ctx: &mut Context<'_>, keys: Argv<'_>) -> CommandResult {
 
 /// The sets of keys that [`check`] has seen.
 fn sets<'a>(keyspace: &'a Keyspace, keys: Argv<'_>) -> Vec<Option<SetRef<'a>>> {
-    let set = |key| match keyspace.find(key)?.value() {
-        ValueRef::Packed(packed) => packed.as_set(),
-        ValueRef::Boxed(Value::Set(set)) => Some(set.as_ref()),
-        _ => None,
-    };
+    let set = |key| keyspace.find(key)?.value().as_set();
     keys.iter().map(set).collect()
 }
 

@@ -31,7 +31,7 @@ impl Dispatch {
         command: &Command,
         argv: Argv<'_>,
     ) -> bool {
-        let runs = matches!(command.spec.handler, Handler::OfTransaction(_))
+        let runs = matches!(command.spec.handler, Handler::OfTransaction(which) if !matches!(which, TransactionCommand::Unwatch))
             || matches!(command.spec.name, "QUIT" | "RESET");
         if runs {
             return false;
@@ -84,9 +84,6 @@ impl Dispatch {
                 core.clients.running(key).multi = None;
                 core.release_watches(key);
                 self.say(core, key, command, argv, |reply| reply.ok());
-            }
-            TransactionCommand::Unwatch if in_multi => {
-                self.say(core, key, command, argv, |reply| reply.simple("QUEUED"));
             }
             TransactionCommand::Unwatch => {
                 core.release_watches(key);
@@ -318,7 +315,7 @@ impl Exec {
                 Handler::ShardOf { pick, .. } => {
                     add(pick(argv, self.cores).min(self.cores - 1), &[], Some(Mode::Shared))
                 }
-                Handler::Client(_) => {}
+                Handler::Client(_) | Handler::OfTransaction(_) => {}
                 _ => {
                     let parts = intentions(core, &queued.command, argv);
                     if parts.is_empty() {
@@ -392,8 +389,15 @@ impl Exec {
     /// Runs a command of the client itself.
     fn run_client(&mut self, core: &mut CoreState, key: ClientKey, index: usize) {
         let Planning { command, argv, .. } = &self.commands[index];
-        let Handler::Client(run) = command.spec.handler else { unreachable!("planned for the client") };
         let mut bytes = Vec::new();
+        if let Handler::OfTransaction(_) = command.spec.handler {
+            // UNWATCH: EXEC has released the watched keys already.
+            let protocol = core.clients.get(key).map_or(Protocol::Resp2, |client| client.protocol);
+            Reply::new(&mut bytes, protocol).ok();
+            account::inside(core, key, command, argv.as_argv(), &bytes, 0);
+            return self.replies.put(index, bytes);
+        }
+        let Handler::Client(run) = command.spec.handler else { unreachable!("planned for the client") };
         if let Some(client) = core.clients.get(key) {
             let protocol = client.protocol;
             let args = Args::new(argv.as_argv(), usize::from(command.names));

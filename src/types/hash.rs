@@ -53,6 +53,13 @@ impl Hash {
         self.whole().len()
     }
 
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Packed(pack) => pack.is_empty(),
+            Self::Table(table) => table.pairs.is_empty(),
+        }
+    }
+
     pub fn get(&self, field: &[u8], now: UnixMillis) -> Option<Entry<'_>> {
         self.at(now).get(field)
     }
@@ -254,10 +261,7 @@ impl DataType for Hash {
 impl Collection for Hash {
     #[inline]
     fn is_empty(&self) -> bool {
-        match self {
-            Self::Packed(pack) => pack.is_empty(),
-            Self::Table(table) => table.pairs.is_empty(),
-        }
+        self.is_empty()
     }
 }
 

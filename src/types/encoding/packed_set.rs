@@ -628,21 +628,15 @@ fn allocation_bytes(bytes: usize) -> usize {
 fn equal_bytes(bytes: &[u8; 16], byte: u8) -> u32 {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
     {
-        // SAFETY: SSE2 is there.
-        unsafe { equal_bytes_sse2(bytes, byte) }
+        use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8};
+        // SAFETY: 16 bytes are read, which need no alignment, and SSE2 is there.
+        unsafe {
+            let line = _mm_loadu_si128(bytes.as_ptr().cast());
+            _mm_movemask_epi8(_mm_cmpeq_epi8(line, _mm_set1_epi8(byte as i8))) as u32
+        }
     }
     #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
     bytes.iter().enumerate().fold(0, |bits, (index, &other)| bits | u32::from(other == byte) << index)
-}
-
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
-#[target_feature(enable = "sse2")]
-#[inline]
-fn equal_bytes_sse2(bytes: &[u8; 16], byte: u8) -> u32 {
-    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
-    let all = u128::from_le_bytes(*bytes);
-    let line = _mm_set_epi64x((all >> 64) as i64, all as i64);
-    _mm_movemask_epi8(_mm_cmpeq_epi8(line, _mm_set1_epi8(byte as i8))) as u32
 }
 
 /// The bytes of a key with its value if they are not too long for a segment.
