@@ -185,7 +185,9 @@ fn parameters(status: Status) -> String {
         .map(|declaration| declaration.name)
         .collect();
     let own = |name: &str| TABLE.iter().any(|declaration| declaration.own && declaration.name == name);
-    let names: Vec<String> =
-        shown.into_iter().map(|name| if own(name) { format!("**`{name}`**") } else { format!("`{name}`") }).collect();
+    let names: Vec<String> = shown
+        .into_iter()
+        .map(|name| if own(name) { format!("**`{name}`**") } else { format!("`{name}`") })
+        .collect();
     format!("{}\n", names.join(" · "))
 }

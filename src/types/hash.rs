@@ -48,7 +48,6 @@ impl Hash {
     }
 
     /// How many fields there are; those past their deadline count until they are removed.
-    #[expect(clippy::len_without_is_empty, reason = "every collection has it from its trait")]
     pub fn len(&self) -> usize {
         self.whole().len()
     }

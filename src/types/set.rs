@@ -37,7 +37,6 @@ impl Set {
         }
     }
 
-    #[expect(clippy::len_without_is_empty, reason = "every collection has it from its trait")]
     pub fn len(&self) -> usize {
         self.as_ref().len()
     }
