@@ -50,6 +50,7 @@ const UNSAFE: &[&str] = &[
     "keyspace/entry.rs",
     "keyspace/entry_mut.rs",
     "keyspace/group.rs",
+    "keyspace/segment_pool.rs",
     "keyspace/slab.rs",
     "keyspace/table.rs",
     "mesh/lending.rs",
@@ -66,8 +67,12 @@ const UNSAFE: &[&str] = &[
     "observability/process.rs",
     "server/process.rs",
     "server/signals.rs",
+<<<<<<< HEAD
+    "shard/mod.rs",
+=======
     "types/encoding/block.rs",
     "types/encoding/packed_set.rs",
+>>>>>>> main
 ];
 
 #[test]

@@ -26,7 +26,7 @@ impl Client {
         // `write!` to a `String` cannot fail; the results of the three pieces are one.
         let written = write!(
             line,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1",
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={}",
             self.id,
             self.address,
             self.local_address,
@@ -36,6 +36,7 @@ impl Client {
             seconds(self.last_interaction),
             self.flags(),
             self.db,
+            self.multi.as_ref().map_or(-1, |multi| multi.len() as i64),
         )
         .and_then(|()| {
             write!(
@@ -72,6 +73,7 @@ impl Client {
     fn flags(&self) -> String {
         let states = [
             (self.monitor, 'O'),
+            (self.multi.is_some(), 'x'),
             (matches!(self.blocked, Some(Blocked::Paused)), 'b'),
             (self.closing == Closing::AfterReply, 'c'),
             (self.closing == Closing::Now, 'A'),

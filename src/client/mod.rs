@@ -10,7 +10,9 @@ pub use output::Output;
 pub use registry::{ClientKey, Clients};
 
 use crate::base::UnixMillis;
-use crate::resp::Protocol;
+use crate::command_table::Command;
+use crate::resp::{ArgvBuf, Protocol};
+use crate::transaction::{Multi, Watching};
 
 /// The only user there is; the password of `requirepass` is its.
 pub const DEFAULT_USER: &str = "default";
@@ -51,7 +53,23 @@ pub struct Client {
     /// Since when the output has been over its soft limit.
     pub soft_limit_since: Option<UnixMillis>,
     pub in_flight: InFlight,
+    /// Between MULTI and EXEC.
+    pub multi: Option<Multi<QueuedCommand>>,
+    pub watching: Watching<WatchedKey>,
     pub blocked: Option<Blocked>,
+}
+
+/// A command inside MULTI.
+pub struct QueuedCommand {
+    pub command: Command,
+    pub argv: ArgvBuf,
+}
+
+/// A key of WATCH.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WatchedKey {
+    pub db: usize,
+    pub key: Box<[u8]>,
 }
 
 /// What this client has running on other cores: the rule of ordering needs no more.
@@ -179,6 +197,8 @@ impl Client {
             total_commands: 0,
             soft_limit_since: None,
             in_flight: InFlight::default(),
+            multi: None,
+            watching: Watching::default(),
             blocked: None,
         }
     }

@@ -6,6 +6,7 @@
 //! Invariants
 //!   O1  Bytes leave in request order: `ready`, then slot by slot its reply and its `after`.
 //!   O2  The first slot, if there is one, is still waiting; a completed first slot is moved to `ready`.
+//!   O3  `held` counts the slots' bytes but for the `after` of the last one, which may still grow.
 
 use std::collections::VecDeque;
 
@@ -15,7 +16,7 @@ pub struct Output {
     slots: VecDeque<Slot>,
     /// The number of `slots[0]`.
     first: u64,
-    /// Bytes of slots, in replies and in `after`.
+    /// Bytes in slots (O3).
     held: usize,
 }
 
@@ -44,6 +45,7 @@ impl Output {
 
     /// Promises a reply; [`complete`](Self::complete) keeps the promise.
     pub fn open_slot(&mut self, muted: bool) -> u64 {
+        self.held += self.last_after();
         self.slots.push_back(Slot { muted, ..Slot::default() });
         self.first + self.slots.len() as u64 - 1
     }
@@ -70,8 +72,10 @@ impl Output {
             self.held -= reply.len();
             self.ready.extend_from_slice(&reply);
             self.ready.extend_from_slice(&slot.after);
+            let after = slot.after.len();
             self.slots.pop_front();
             self.first += 1;
+            self.held -= if self.slots.is_empty() { 0 } else { after };
         }
         self.ready.len() > before
     }
@@ -89,8 +93,11 @@ impl Output {
 
     /// Bytes that wait, sendable or not.
     pub fn pending_bytes(&self) -> usize {
-        let after: usize = self.slots.iter().map(|slot| slot.after.len()).sum();
-        self.ready.len() + self.held + after
+        self.ready.len() + self.held + self.last_after()
+    }
+
+    fn last_after(&self) -> usize {
+        self.slots.back().map_or(0, |slot| slot.after.len())
     }
 
     /// Bytes allocated for what can be sent.
@@ -107,6 +114,12 @@ impl Output {
 mod tests {
     use super::*;
 
+    /// Every byte that waits, one by one.
+    fn counted(output: &Output) -> usize {
+        let slot = |slot: &Slot| slot.after.len() + slot.reply.as_ref().map_or(0, Vec::len);
+        output.ready.len() + output.slots.iter().map(slot).sum::<usize>()
+    }
+
     #[test]
     fn replies_leave_in_the_order_of_the_requests_in_whatever_order_they_come() {
         // Requests: a (here), b (away), c (here), d (away), e (here), f (away).
@@ -121,6 +134,7 @@ mod tests {
             let away = [(b, b"b"), (d, b"d"), (f, b"f")];
             for index in order {
                 let (slot, reply) = away[index];
+                assert_eq!(output.pending_bytes(), counted(&output), "O3");
                 output.complete(slot, reply);
             }
             assert!(output.is_in_order());

@@ -50,7 +50,15 @@ fn write_flags(spec: &CommandSpec, reply: &mut Reply<'_>) {
 }
 
 fn write_key_spec(key: &KeySpec, reply: &mut Reply<'_>) {
-    reply.map(3);
+    if let Begin::Unknown { note, .. } = key.begin
+        && !note.is_empty()
+    {
+        reply.map(4);
+        reply.bulk(b"notes");
+        reply.bulk(note.as_bytes());
+    } else {
+        reply.map(3);
+    }
     reply.bulk(b"flags");
     reply.set(1 + key.effects.len());
     reply.simple(key.access.flag());
@@ -66,6 +74,12 @@ fn write_key_spec(key: &KeySpec, reply: &mut Reply<'_>) {
             reply.bulk(b"keyword");
             reply.bulk(word.as_bytes());
             write_number("startfrom", from, reply);
+        }
+        Begin::Unknown { .. } => {
+            write_search("unknown", 0, reply);
+            reply.bulk(b"find_keys");
+            write_search("unknown", 0, reply);
+            return;
         }
     }
     reply.bulk(b"find_keys");
@@ -178,7 +192,10 @@ fn write_arguments(args: &[Arg], reply: &mut Reply<'_>) {
 }
 
 fn write_argument(arg: &Arg, reply: &mut Reply<'_>) {
-    let key_spec = if let Kind::Key(index) = arg.kind { Some(index) } else { None };
+    let key_spec = match arg.kind {
+        Kind::Key(index) | Kind::KeyPattern(index) => Some(index),
+        _ => None,
+    };
     let flags = [
         (arg.optional, "optional"),
         (arg.multiple || arg.multiple_token, "multiple"),

@@ -23,6 +23,8 @@ pub enum Kind {
     Integer,
     Double,
     Pattern,
+    /// A pattern for keys of the key spec with this index.
+    KeyPattern(usize),
     UnixTime,
     /// Only the token.
     PureToken,
@@ -37,7 +39,7 @@ impl Kind {
             Self::String => "string",
             Self::Integer => "integer",
             Self::Double => "double",
-            Self::Pattern => "pattern",
+            Self::Pattern | Self::KeyPattern(_) => "pattern",
             Self::UnixTime => "unix-time",
             Self::PureToken => "pure-token",
             Self::OneOf(_) => "oneof",

@@ -14,12 +14,24 @@ pub struct KeySpec {
 }
 
 /// Where the search begins.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Begin {
     /// The argument at this position; the command's name is 0.
     Index(usize),
     /// After this word; searched from a position, backwards from the end if that is negative.
     Keyword(&'static str, i64),
+    /// Where the command itself says; COMMAND INFO calls it unknown and gives this note.
+    Unknown { note: &'static str, reach: fn(Argv<'_>) -> Reach },
+}
+
+/// What the keys of a [`Begin::Unknown`] are in one request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reach {
+    Nothing,
+    /// The argument at this position.
+    At(usize),
+    /// Keys that follow from data (BY and GET of SORT).
+    Anywhere,
 }
 
 /// Which arguments are keys, from there on.
@@ -89,9 +101,31 @@ impl KeySpec {
         Self { begin: Begin::Index(position), find: Find::Counted, access, effects }
     }
 
+    /// A key in a place, or from data, that only the command can tell.
+    pub const fn unknown(
+        note: &'static str,
+        reach: fn(Argv<'_>) -> Reach,
+        access: Access,
+        effects: &'static [&'static str],
+    ) -> Self {
+        let (begin, find) = (Begin::Unknown { note, reach }, Find::Range { last: 0, step: 1 });
+        Self { begin, find, access, effects }
+    }
+
+    /// Whether the command may look at any key at all.
+    pub fn reaches_anywhere(&self, argv: Argv<'_>) -> bool {
+        matches!(self.begin, Begin::Unknown { reach, .. } if reach(argv) == Reach::Anywhere)
+    }
+
     /// Calls `found` with the position of each key in `argv`; `None` where the arguments do not have
     /// the shape that the declaration expects.
     pub fn each(&self, argv: Argv<'_>, mut found: impl FnMut(usize)) -> Option<()> {
+        if let Begin::Unknown { reach, .. } = self.begin {
+            if let Reach::At(position) = reach(argv) {
+                found(position);
+            }
+            return Some(());
+        }
         let begin = self.begin.position(argv)?;
         match self.find {
             Find::Range { last, step } => {
@@ -136,6 +170,7 @@ impl Begin {
     fn position(self, argv: Argv<'_>) -> Option<usize> {
         match self {
             Self::Index(position) => Some(position),
+            Self::Unknown { .. } => None,
             Self::Keyword(word, from) => {
                 let matches = |index: &usize| {
                     argv.get(*index).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))

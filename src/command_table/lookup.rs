@@ -203,26 +203,29 @@ impl Command {
 
 /// Redis quotes the first arguments, each and all together limited to about 128 bytes.
 fn unknown_command(argv: Argv<'_>) -> CommandError {
-    let mut quoted = String::new();
+    let mut quoted = Vec::new();
     for arg in argv.iter().skip(1) {
         if quoted.len() >= 128 {
             break;
         }
-        quoted.push_str(&format!("'{}' ", shown(arg, 128 - quoted.len())));
+        let arg = shown(arg, 128 - quoted.len());
+        quoted.extend_from_slice(&[b"'", arg, b"' "].concat());
     }
     let name = shown(argv.first().unwrap_or_default(), 128);
-    CommandError::built(format!("ERR unknown command '{name}', with args beginning with: {quoted}"))
+    let parts = [b"ERR unknown command '", name, b"', with args beginning with: ", quoted.as_slice()];
+    CommandError::built(parts.concat())
 }
 
 /// The beginning of an argument in an error text; as in Redis, a NUL ends it.
-fn shown(arg: &[u8], bytes_max: usize) -> String {
+fn shown(arg: &[u8], bytes_max: usize) -> &[u8] {
     let arg = &arg[..arg.len().min(bytes_max)];
     let end = arg.iter().position(|byte| *byte == 0).unwrap_or(arg.len());
-    String::from_utf8_lossy(&arg[..end]).into_owned()
+    &arg[..end]
 }
 
 fn unknown_subcommand(argv: Argv<'_>) -> CommandError {
     let sub = shown(argv.get(1).unwrap_or_default(), 128);
-    let name = String::from_utf8_lossy(argv.first().unwrap_or_default()).to_ascii_uppercase();
-    CommandError::built(format!("ERR unknown subcommand '{sub}'. Try {name} HELP."))
+    let name = argv.first().unwrap_or_default().to_ascii_uppercase();
+    let parts = [b"ERR unknown subcommand '", sub, b"'. Try ", name.as_slice(), b" HELP."];
+    CommandError::built(parts.concat())
 }

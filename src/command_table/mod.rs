@@ -22,10 +22,10 @@ mod spec;
 
 pub use args::Args;
 pub use grammar::{Arg, Kind};
-pub use key_spec::{Access, Begin, Find, KeySpec};
+pub use key_spec::{Access, Begin, Find, KeySpec, Reach};
 pub use lookup::{Command, CommandTable};
 pub use plan::{HopWork, Plan, Step};
 pub use spec::{
     Arity, Asker, Category, ClientHandler, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler,
-    Merge, ShardHandler,
+    Merge, ShardHandler, TransactionCommand,
 };

@@ -84,8 +84,19 @@ pub enum Handler {
     },
     /// On the client's core, without keys.
     Client(ClientHandler),
+    /// About the commands around it: run by dispatch.
+    OfTransaction(TransactionCommand),
     /// Only its subcommands run.
     Container,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TransactionCommand {
+    Multi,
+    Exec,
+    Discard,
+    Watch,
+    Unwatch,
 }
 
 /// How the partial replies of a [`Handler::PerShard`] command become one.

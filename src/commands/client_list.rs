@@ -433,7 +433,7 @@ mod tests {
     #[test]
     fn client_list_selects_all_or_a_class_or_ids() {
         let parse = |request| with_args(request, Selection::parse);
-        let refusal = |request| parse(request).expect_err("refused").text().into_owned();
+        let refusal = |request| parse(request).expect_err("refused").to_string();
         assert_eq!(parse("CLIENT LIST"), Ok(Selection::All));
         assert_eq!(parse("CLIENT LIST type Slave"), Ok(Selection::Class(ClientClass::Replica)));
         assert_eq!(parse("CLIENT LIST ID 3 1 3 -7"), Ok(Selection::Ids(vec![3, 1, 3, 0])));
@@ -467,7 +467,7 @@ mod tests {
     fn refusals_of_client_kill() {
         let refusal = |request| {
             let error = with_args(request, |args| Verdict::parse(args, 9)).expect_err("refused");
-            error.text().into_owned()
+            error.to_string()
         };
         assert_eq!(refusal("CLIENT KILL ID 0"), "ERR client-id should be greater than 0");
         assert_eq!(refusal("CLIENT KILL ID x"), "ERR client-id should be greater than 0");
@@ -484,7 +484,7 @@ mod tests {
         let parse = |request| with_args(request, parse_unblock);
         assert_eq!(parse("CLIENT UNBLOCK 7"), Ok((7, false)));
         assert_eq!(parse("CLIENT UNBLOCK 7 error"), Ok((7, true)));
-        let refusal = |request| parse(request).expect_err("refused").text().into_owned();
+        let refusal = |request| parse(request).expect_err("refused").to_string();
         assert_eq!(refusal("CLIENT UNBLOCK x y"), "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
         assert_eq!(refusal("CLIENT UNBLOCK x"), "ERR value is not an integer or out of range");
         assert_eq!(

@@ -232,6 +232,10 @@ fn reset(session: &mut Session<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Comma
     client.reply_mode = ReplyMode::On;
     client.no_evict = false;
     client.no_touch = false;
+    client.multi = None;
+    let key = session.key;
+    session.core.release_watches(key);
+    let client = session.client();
     if std::mem::take(&mut client.monitor) {
         session.core.shared.monitors.fetch_sub(1, Ordering::Relaxed);
     }

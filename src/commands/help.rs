@@ -18,10 +18,15 @@ pub(super) fn write(reply: &mut Reply<'_>, container: &str, forms: &[(&str, &[&s
 
 /// The error of a container's command that checks its arguments itself.
 pub(super) fn wrong_form(container: &str, name: &[u8]) -> CommandError {
-    let name = String::from_utf8_lossy(&name[..name.len().min(128)]).into_owned();
-    CommandError::built(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."
-    ))
+    let name = &name[..name.len().min(128)];
+    let parts: [&[u8]; 5] = [
+        b"ERR unknown subcommand or wrong number of arguments for '",
+        name,
+        b"'. Try ",
+        container.as_bytes(),
+        b" HELP.",
+    ];
+    CommandError::built(parts.concat())
 }
 
 /// The same for lines that are written out already.

@@ -99,8 +99,7 @@ impl Conditions {
             } else if args.option("LT") {
                 conditions.less = true;
             } else {
-                let option = String::from_utf8_lossy(args.bytes()?).into_owned();
-                return Err(CommandError::built(format!("ERR Unsupported option {option}")));
+                return Err(CommandError::built([b"ERR Unsupported option ", args.bytes()?].concat()));
             }
         }
         if conditions.absent && (conditions.present || conditions.greater || conditions.less) {

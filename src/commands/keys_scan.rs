@@ -106,8 +106,9 @@ fn pick_shard(argv: Argv<'_>, shards: usize) -> usize {
     cursor.map_or(0, |cursor| (cursor % shards as u64) as usize)
 }
 
-/// A cursor as C's `strtoul` reads it, but for leading spaces: an empty text is 0, a sign is allowed.
+/// A cursor as C's `strtoul` reads it, but for leading spaces: an empty text is 0, a sign is allowed, a NUL ends it.
 pub(super) fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     let (negative, digits) = match text {
         [] => return Ok(0),
         [b'-', digits @ ..] => (true, digits),

@@ -19,7 +19,10 @@ mod keys_expire;
 mod keys_flush;
 mod keys_move;
 mod keys_scan;
+mod keys_sort;
 mod latency;
+mod list;
+mod list_move;
 mod memory;
 mod monitor;
 mod object;
@@ -36,6 +39,7 @@ mod string_lcs;
 mod string_many;
 mod string_options;
 mod string_range;
+mod transaction;
 
 #[cfg(test)]
 mod testing;
@@ -63,6 +67,9 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     keys_flush::COMMANDS,
     keys_move::COMMANDS,
     keys_scan::COMMANDS,
+    keys_sort::COMMANDS,
+    list::COMMANDS,
+    list_move::COMMANDS,
     object::COMMANDS,
     string_compare::COMMANDS,
     string_counter::COMMANDS,
@@ -70,6 +77,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     string_lcs::COMMANDS,
     string_many::COMMANDS,
     string_range::COMMANDS,
+    transaction::COMMANDS,
     hash::COMMANDS,
     hash_expire::COMMANDS,
     set::COMMANDS,
@@ -154,7 +162,7 @@ mod tests {
             Handler::ShardOf { .. } | Handler::EveryCore { .. } | Handler::Container => {
                 assert!(spec.keys.is_empty(), "{name}: keys would not be routed");
             }
-            Handler::Client(_) => {}
+            Handler::Client(_) | Handler::OfTransaction(_) => {}
         }
     }
 
@@ -162,7 +170,7 @@ mod tests {
     fn keys_fit_the_arity(spec: &CommandSpec) {
         let words = spec.arity.minimum();
         for key in spec.keys {
-            if matches!(key.begin, Begin::Keyword(..)) {
+            if matches!(key.begin, Begin::Keyword(..) | Begin::Unknown { .. }) {
                 continue;
             }
             // "1" is a key as good as any, and the count where there is one.

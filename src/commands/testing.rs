@@ -168,7 +168,8 @@ impl Cores {
         for spec in command.spec.keys {
             let _ = spec.each(argv, |position| owners.push(self.owner(&argv[position])));
         }
-        let apart = owners.windows(2).any(|pair| pair[0] != pair[1]);
+        let anywhere = command.spec.keys.iter().any(|spec| spec.reaches_anywhere(argv));
+        let apart = anywhere || owners.windows(2).any(|pair| pair[0] != pair[1]);
         let owner = owners.first().copied().unwrap_or(0);
         let asker = Asker { client_id: 1, db, protocol: reply.protocol() };
         match command.spec.handler {
@@ -207,6 +208,7 @@ impl Cores {
             Handler::Client(run) => {
                 run(&mut Session { core: &mut self.cores[0], key: client }, Args::new(argv, names), reply)
             }
+            Handler::OfTransaction(_) => unreachable!("transcripts have no transactions"),
             Handler::Container => unreachable!("resolve() names a subcommand"),
         }
     }

@@ -149,7 +149,14 @@ impl Loader<'_> {
     }
 
     fn set(&mut self, place: usize, arguments: &[&[u8]]) -> Result<(), LineError> {
-        let mut value = TABLE[place].parse(arguments, self.config.value(place))?;
+        // One word in quotes holds the whole list, as on a command line: --save "900 1".
+        let listed: Vec<&[u8]> = match arguments {
+            [list] if TABLE[place].kind.takes_many_words() && list.contains(&b' ') => {
+                list.split(|byte| *byte == b' ').collect()
+            }
+            arguments => arguments.to_vec(),
+        };
+        let mut value = TABLE[place].parse(&listed, self.config.value(place))?;
         if place == SAVE.place() {
             value = self.with_earlier_save_points(value);
         }

@@ -18,7 +18,7 @@ mod query_buffer;
 
 pub use accept::{AcceptPolicy, describe, refusal};
 
-use crate::client::{Blocked, ClientKey, Closing};
+use crate::client::{Blocked, Client, ClientKey, Closing};
 use crate::dispatch::{Dispatch, Flow};
 use crate::net::{Ring, StreamId};
 use crate::observability::{Level, quote};
@@ -28,8 +28,15 @@ use query_buffer::QueryBuffer;
 
 /// Requests parsed ahead, so that the memory they need is on its way before the first one runs.
 const AHEAD: usize = 16;
-/// Reply bytes that wait for a client which does not read; beyond that nothing more is read from it.
+/// A request of more arguments gives their places' memory back.
+const KEEP_RANGES: usize = 16 * 1024;
+/// Reply bytes that wait for a client which does not read; beyond that its further requests wait.
 const UNREAD_REPLIES_MAX: usize = 64 << 20;
+/// Request bytes that wait for replies of other shards; beyond that nothing more is read for the moment.
+const STALLED_QUERY_MAX: usize = 1 << 20;
+/// Request bytes that wait for the client itself, or for others. Clients exist that read the first reply only when
+/// they have sent everything: stopping them too early would stop them for good.
+const HELD_QUERY_MAX: usize = 64 << 20;
 /// Send buffers kept for reuse, and the size beyond which one is given back to the allocator.
 const SPARE_BUFFERS_MAX: usize = 256;
 const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -39,10 +46,13 @@ struct Connection {
     client: ClientKey,
     query: QueryBuffer,
     parser: RequestParser,
-    /// The arguments so far of a request that has not arrived whole: the parser goes on with them.
+    /// The arguments so far of the request that `parser` is inside of: nobody else's parsing may touch them.
     partial: Vec<ArgRange>,
     sending: bool,
-    receiving_paused: bool,
+    /// Too many replies wait to be read: no request starts.
+    overfull: bool,
+    /// Too many requests wait to start: no more is read.
+    crowded: bool,
     /// The peer sends no more.
     ended: bool,
     /// `close` was called; the client has left the registry.
@@ -97,7 +107,8 @@ impl Connections {
             parser: RequestParser::default(),
             partial: Vec::new(),
             sending: false,
-            receiving_paused: false,
+            overfull: false,
+            crowded: false,
             ended: false,
             closing: false,
         };
@@ -185,7 +196,7 @@ impl Connections {
         let busy = !client.in_flight.is_idle()
             || client.output.open_slots() > 0
             || client.blocked.is_some()
-            || connection.receiving_paused;
+            || connection.overfull;
         if !(waits && busy) {
             client.close_after_reply();
         }
@@ -193,7 +204,7 @@ impl Connections {
     }
 
     /// All that was handed to the kernel has left.
-    pub fn sent(&mut self, core: &mut CoreState, ring: &mut Ring, stream: StreamId, mut buffer: Vec<u8>) {
+    pub fn sent(&mut self, core: &mut CoreState, stream: StreamId, mut buffer: Vec<u8>) {
         if self.spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BUFFER_BYTES_MAX {
             buffer.clear();
             self.spare.push(buffer);
@@ -207,9 +218,8 @@ impl Connections {
         client.total_sent += client.sending_bytes as u64;
         client.last_interaction = core.now.unix;
         client.sending_bytes = 0;
-        if connection.receiving_paused && client.output_bytes() < UNREAD_REPLIES_MAX / 2 {
-            connection.receiving_paused = false;
-            ring.resume_receiving(stream);
+        if connection.overfull && client.output_bytes() < UNREAD_REPLIES_MAX / 2 {
+            connection.overfull = false;
             core.resumed.push(key);
         }
         // Also finishes a close that waited for this.
@@ -255,10 +265,10 @@ impl Connections {
         // Before anything leaves: of a client over its limit not even the first replies are sent.
         let pending = client.output_bytes();
         if core.settings.output_limit_reached(client, pending, core.now.unix) {
-            core.counters.client_output_buffer_limit_disconnections += 1;
             // Once: a client that is on its way out already is not told of again.
             if client.closing != Closing::Now {
                 client.closing = Closing::Now;
+                core.counters.client_output_buffer_limit_disconnections += 1;
                 core.log_output_limit(key);
             }
             core.doomed.push(key);
@@ -304,6 +314,7 @@ impl Connection {
         let mut query = std::mem::take(&mut self.query);
         let used = self.process(core, dispatch, ahead, query.bytes());
         query.consume(used);
+        query.expect(self.query.expected());
         self.query = query;
     }
 
@@ -315,12 +326,13 @@ impl Connection {
         ahead: &mut Ahead,
         bytes: &[u8],
     ) -> usize {
+        let hard_limit = core.settings.output_hard_limit;
         let mut at = 0;
         while at < bytes.len() {
             let Some(client) = core.clients.get_mut(self.client) else { return bytes.len() };
             // For CLIENT LIST: as in Redis, with the requests that run now.
             client.query_bytes = bytes.len();
-            if !client.may_start() || self.receiving_paused {
+            if !may_go_on(client, hard_limit) || self.overfull {
                 // Bytes after QUIT or a protocol error are nobody's.
                 return if client.closing == Closing::No { at } else { bytes.len() };
             }
@@ -334,11 +346,11 @@ impl Connection {
             let mut failure = None;
             // An unauthenticated client's limits change with its next request: one at a time.
             let count = if limits.authenticated { AHEAD } else { 1 };
-            if !self.parser.is_idle() {
-                std::mem::swap(&mut self.partial, &mut ahead.next().ranges);
-            }
             while ahead.len < count && end < bytes.len() {
                 let parsed = ahead.next();
+                if !self.parser.is_idle() {
+                    parsed.ranges = std::mem::take(&mut self.partial);
+                }
                 match self.parser.parse(&bytes[end..], &mut parsed.ranges, &limits) {
                     Ok(Progress::Complete { consumed }) => {
                         (parsed.start, parsed.end) = (end, end + consumed);
@@ -355,8 +367,8 @@ impl Connection {
                     Ok(Progress::Empty { consumed }) => end += consumed,
                     Ok(Progress::Incomplete { needed }) => {
                         // Other connections' requests are read into `ahead` before this one's rest comes.
-                        std::mem::swap(&mut self.partial, &mut parsed.ranges);
-                        self.query.expect(needed);
+                        self.partial = std::mem::take(&mut parsed.ranges);
+                        self.query.expect(needed.unwrap_or(0));
                         break;
                     }
                     Err(error) => {
@@ -378,7 +390,8 @@ impl Connection {
             for index in 0..ahead.len {
                 let request = &ahead.requests[index];
                 let argv = request.argv(bytes);
-                if index > 0 && !core.clients.get(self.client).is_some_and(|client| client.may_start())
+                if index > 0
+                    && !core.clients.get(self.client).is_some_and(|client| may_go_on(client, hard_limit))
                     || dispatch.request(core, self.client, argv) == Flow::Stall
                 {
                     // It is offered again from its first byte.
@@ -433,17 +446,29 @@ impl Connection {
             core.doomed.push(self.client);
             return;
         }
-        // A client that waits for its own replies, or does not read them, is not read from for now. Its
-        // socket's buffer fills, and that tells it.
-        let full = client.output_bytes() > UNREAD_REPLIES_MAX;
-        if full && !self.receiving_paused && !self.ended {
-            self.receiving_paused = true;
-            ring.pause_receiving(self.stream);
+        self.overfull |= client.output_bytes() > UNREAD_REPLIES_MAX;
+        let waits = self.overfull || !client.may_start();
+        let held = self.overfull || client.blocked.is_some();
+        let most = if held { HELD_QUERY_MAX } else { STALLED_QUERY_MAX };
+        // What has to wait on our account must not meet the limit for requests without end.
+        let crowded = waits && self.query.len() > most.min(core.settings.query_buffer_max / 2);
+        let changed = std::mem::replace(&mut self.crowded, crowded) != crowded;
+        // The socket's buffer fills, and that tells the client.
+        match crowded {
+            _ if !changed || self.ended => {}
+            true => ring.pause_receiving(self.stream),
+            false => ring.resume_receiving(self.stream),
         }
         if self.ended {
             core.unsent.push(self.client);
         }
     }
+}
+
+/// Whether the next request of a client may begin. One received buffer can ask for gigabytes of replies.
+/// A client over its hard limit is closed at the end of the turn.
+fn may_go_on(client: &Client, hard_limit: usize) -> bool {
+    client.may_start() && client.output_bytes() <= UNREAD_REPLIES_MAX.min(hard_limit)
 }
 
 /// The log's line about a protocol error: who, and a sample of what was sent.
@@ -469,7 +494,11 @@ impl Ahead {
         if self.len == self.requests.len() {
             self.requests.push(Parsed::default());
         }
-        &mut self.requests[self.len]
+        let next = &mut self.requests[self.len];
+        if next.ranges.capacity() > KEEP_RANGES {
+            next.ranges = Vec::new();
+        }
+        next
     }
 }
 

@@ -34,8 +34,12 @@ impl QueryBuffer {
     }
 
     /// A large request has announced how much of it is still missing.
-    pub fn expect(&mut self, missing: Option<usize>) {
-        self.expected = missing.unwrap_or(0);
+    pub fn expect(&mut self, missing: usize) {
+        self.expected = missing;
+    }
+
+    pub fn expected(&self) -> usize {
+        self.expected
     }
 
     pub fn append(&mut self, bytes: &[u8]) {
@@ -92,7 +96,7 @@ mod tests {
     fn an_announced_giant_does_not_take_memory_before_it_comes() {
         let mut query = QueryBuffer::default();
         query.append(b"*2\r\n$3\r\nGET\r\n$536870912\r\n");
-        query.expect(Some(512 << 20));
+        query.expect(512 << 20);
         query.append(b"x");
         assert!(query.buffer.capacity() < 4096);
     }

@@ -82,10 +82,20 @@ pub(super) fn refuse(core: &mut CoreState, key: ClientKey, command: Option<&Comm
     if let Some(command) = command {
         core.command_stats.rejected(command.id);
     }
-    let text = error.text();
-    core.command_stats.error(text.as_bytes());
+    let mut text = error.text();
+    if command.is_some_and(|command| command.spec.full_name == "exec") {
+        // An EXEC that cannot run ends the transaction all the same; the code of a wrong arity is left out.
+        let reason = text.strip_prefix(b"ERR ").unwrap_or(&text);
+        text = [b"EXECABORT Transaction discarded because of: ", reason].concat().into();
+        core.clients.running(key).multi = None;
+        core.release_watches(key);
+    }
+    core.command_stats.error(&text);
     core.counters.errors_replied += 1;
     let client = core.clients.running(key);
+    if let Some(multi) = &mut client.multi {
+        multi.fail();
+    }
     let muted = super::take_muted(&mut client.reply_mode);
     if !muted {
         Reply::new(client.output.writer(), client.protocol).error(text.as_ref());
@@ -135,6 +145,19 @@ pub(super) fn gathered(core: &mut CoreState, gather: &Gather, bytes: &[u8]) {
 pub(super) fn concluded(core: &mut CoreState, running: &Running, bytes: &[u8]) {
     let argv = running.argv.as_argv();
     ended(core, running.client, running.slot, &running.command, argv, running.started_ns, bytes);
+}
+
+/// A command inside EXEC has run.
+pub(super) fn inside(
+    core: &mut CoreState,
+    key: ClientKey,
+    command: &Command,
+    argv: Argv<'_>,
+    bytes: &[u8],
+    nanoseconds: u64,
+) {
+    let failed = note_error(core, bytes);
+    record(core, key, command, argv, nanoseconds, failed);
 }
 
 /// A command that held its client's further requests back is over.

@@ -59,7 +59,7 @@ mod tests {
     fn the_first_refusal_wins() {
         let debug = CommandSpec { name: "DEBUG", flags: Flags::of(&[Flag::Protected]), ..DEFAULTS };
         let worst = Situation { authenticated: false, loading: true, protected: true };
-        let refusal = |situation| admit(&debug, situation).expect_err("refused").text().into_owned();
+        let refusal = |situation| admit(&debug, situation).expect_err("refused").to_string();
         assert!(refusal(worst).starts_with("ERR DEBUG command not allowed."));
         let better = Situation { protected: false, ..worst };
         assert!(refusal(better).starts_with("NOAUTH "));

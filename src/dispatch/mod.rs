@@ -12,6 +12,7 @@ mod account;
 mod admission;
 mod gather;
 mod message;
+mod multi;
 mod procedure;
 mod redaction;
 pub mod route;
@@ -46,6 +47,7 @@ pub struct Dispatch {
     links: Links<Message>,
     /// By core: the commands collected for it in this turn.
     outgoing: Vec<Option<Box<Batch>>>,
+    #[expect(clippy::vec_box, reason = "the mesh moves the box, so the box is what is kept")]
     spare: Vec<Box<Batch>>,
     /// By core: batches sent and not yet returned.
     in_flight: Vec<u32>,
@@ -108,6 +110,9 @@ impl Dispatch {
         if core.settings.paused && hold_if_paused(core, key, &command) {
             return Flow::Stall;
         }
+        if core.clients.running(key).multi.is_some() && self.queue(core, key, &command, argv) {
+            return Flow::Next;
+        }
         let shards = core.cores;
         let flow = match command.spec.handler {
             Handler::Shard(run) => {
@@ -142,6 +147,7 @@ impl Dispatch {
             },
             Handler::Client(run) => self.on_client(core, key, &command, run, argv),
             Handler::EveryCore { .. } => self.on_every_core(core, key, &command, argv),
+            Handler::OfTransaction(which) => self.of_transaction(core, key, &command, which, argv),
             Handler::Container => unreachable!("resolve() names a subcommand"),
         };
         if flow == Flow::Next

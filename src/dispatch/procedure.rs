@@ -12,10 +12,12 @@ use crate::session::{CoreState, Session};
 use crate::shard::{Context, Shard, shard_of_key};
 use std::sync::Arc;
 
+type ShardWork = dyn FnOnce(&mut Shard, UnixMillis) -> Contribution + Send;
+
 /// Work for one shard in one hop.
 pub enum Work {
     /// Only the shard's data: whoever holds the shard may do it.
-    Shard(Box<dyn FnOnce(&mut Shard, UnixMillis) -> Contribution + Send>),
+    Shard(Box<ShardWork>),
     /// Also the core's other state.
     Core(Box<dyn FnOnce(&mut CoreState) -> Contribution + Send>),
 }

@@ -22,6 +22,9 @@ pub fn owners(command: &Command, argv: Argv<'_>, shards: usize) -> Owners {
     }
     let mut owners = Owners::None;
     for spec in command.spec.keys {
+        if spec.reaches_anywhere(argv) {
+            return Owners::Several;
+        }
         // Arguments of another shape than the declaration expects: the handler says what is wrong.
         let _ = spec.each(argv, |position| {
             let shard = argv.get(position).map_or(0, |key| shard_of_key(key, shards));

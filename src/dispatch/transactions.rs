@@ -70,24 +70,27 @@ impl Transactions {
             local: VecDeque::new(),
         }
     }
-
-    /// Transactions begun here, and how often one of them was refused and had to begin again.
-    pub fn figures(&self) -> (u64, u64) {
-        (self.coordinator.started, self.coordinator.refusals)
-    }
 }
 
 /// What a command intends with its keys, by shard. Databases are not told apart: a key of the same name in
 /// another one is held as well, which costs little and covers COPY and MOVE.
 pub fn intentions(core: &CoreState, command: &Command, argv: Argv<'_>) -> Vec<(usize, KeySet)> {
     let mut by_shard: Vec<(usize, Vec<Intent>)> = Vec::new();
+    let anywhere = command.spec.keys.iter().any(|spec| spec.reaches_anywhere(argv));
+    if anywhere {
+        by_shard.extend((0..core.cores).map(|shard| (shard, Vec::new())));
+    }
     each_intent(core, command, argv, |shard, intent| {
         match by_shard.iter_mut().find(|(other, _)| *other == shard) {
             Some((_, intents)) => intents.push(intent),
             None => by_shard.push((shard, vec![intent])),
         }
     });
-    by_shard.into_iter().map(|(shard, intents)| (shard, KeySet::new(intents))).collect()
+    let key_set = |intents| {
+        let keys = KeySet::new(intents);
+        if anywhere { keys.and_whole(Mode::Shared) } else { keys }
+    };
+    by_shard.into_iter().map(|(shard, intents)| (shard, key_set(intents))).collect()
 }
 
 fn each_intent(core: &CoreState, command: &Command, argv: Argv<'_>, mut each: impl FnMut(usize, Intent)) {
@@ -138,6 +141,7 @@ impl Dispatch {
             started_ns: core.tick_ns,
             procedure,
         };
+        core.counters.transactions += 1;
         if let Some(running) = self.at_once(core, running, &parts) {
             let (id, due) = self.transactions.coordinator.begin(&core.shared.sequence, parts);
             let all = &mut self.transactions.running;
@@ -279,6 +283,7 @@ impl Dispatch {
             };
             coordinator.answer(&core.shared.sequence, shard, txn, answer, &mut send)
         };
+        core.counters.transactions_refused = self.transactions.coordinator.refusals;
         let (id, results, over) = match progress {
             Progress::Nothing => return,
             Progress::Again(id) => return self.attempt(core, id),
@@ -384,6 +389,7 @@ fn key_set(intents: Vec<Intent>, whole: Option<Mode>) -> KeySet {
 }
 
 /// The reply of a command that had to wait has come to its client's core.
+#[expect(clippy::boxed_local, reason = "it comes in its box from another core")]
 pub fn deliver(core: &mut CoreState, late: Box<Late>) {
     let Ticket::Slot(slot) = late.item.ticket;
     account::returned(core, &late.item, slot, late.argv.as_argv(), &late.reply);

@@ -19,6 +19,10 @@ pub struct Counters {
     pub commands_for_others: u64,
     /// Commands of its clients that this core ran on a shard borrowed from another core.
     pub commands_borrowed: u64,
+    /// Transactions over several shards that clients of this core have begun.
+    pub transactions: u64,
+    /// How often one was refused by a shard and had to begin again.
+    pub transactions_refused: u64,
     /// Transactions over several shards that ran at once, with all shards borrowed.
     pub transactions_at_once: u64,
     /// Times the loop slept.
@@ -44,6 +48,8 @@ impl Counters {
             turns,
             commands_for_others,
             commands_borrowed,
+            transactions,
+            transactions_refused,
             transactions_at_once,
             sleeps,
             expire_cycle_ns,
@@ -61,6 +67,8 @@ impl Counters {
         self.turns += turns;
         self.commands_for_others += commands_for_others;
         self.commands_borrowed += commands_borrowed;
+        self.transactions += transactions;
+        self.transactions_refused += transactions_refused;
         self.transactions_at_once += transactions_at_once;
         self.sleeps += sleeps;
         self.expire_cycle_ns += expire_cycle_ns;

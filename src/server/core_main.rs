@@ -118,7 +118,7 @@ impl Core {
                     connections.received(state, dispatch, ring, stream, &data);
                     ring.recycle(data);
                 }
-                Event::Sent { stream, buffer } => connections.sent(state, ring, stream, buffer),
+                Event::Sent { stream, buffer } => connections.sent(state, stream, buffer),
                 Event::EndOfStream { stream } => connections.ended(state, ring, stream, false),
                 Event::Failed { stream, .. } => connections.ended(state, ring, stream, true),
                 Event::SendFailed { stream, .. } => connections.send_failed(state, ring, stream),
@@ -164,6 +164,7 @@ impl Core {
         for change in state.listening.drain(..) {
             change_listening(ring, listeners, change);
         }
+        dispatch.release_watches(state);
         let doorbells = &self.doorbells;
         dispatch.flush(|core| ring.ring_doorbell(&doorbells[core]));
         more || !state.resumed.is_empty() || dispatch.backlog() > MESH_BACKLOG_MAX

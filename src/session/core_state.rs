@@ -3,7 +3,7 @@
 use super::{ListeningChange, Settings, Shared};
 use crate::base::UnixMillis;
 use crate::base::clock;
-use crate::client::{Client, ClientKey, Clients, Closing};
+use crate::client::{Client, ClientKey, Clients, Closing, WatchedKey};
 use crate::command_table::CommandTable;
 use crate::config::Config;
 use crate::mesh::Owned;
@@ -42,6 +42,8 @@ pub struct CoreState {
     pub doomed: Vec<ClientKey>,
     /// Clients whose earlier requests have been answered: what they sent since may go on.
     pub resumed: Vec<ClientKey>,
+    /// Watched keys whose watchers have gone, with their owners: told them at the end of this turn.
+    pub unwatched: Vec<(u64, usize, WatchedKey)>,
     /// Clients held back by CLIENT PAUSE.
     pub paused: Vec<ClientKey>,
     /// What this core's clients did in this turn, as MONITOR shows it; told to everybody at its end.
@@ -91,6 +93,7 @@ impl CoreState {
             unsent: Vec::new(),
             doomed: Vec::new(),
             resumed: Vec::new(),
+            unwatched: Vec::new(),
             paused: Vec::new(),
             monitor_feed: Vec::new(),
             monitor_news: Vec::new(),
@@ -201,8 +204,16 @@ impl CoreState {
         }
     }
 
+    /// The end of all of a client's watches.
+    pub fn release_watches(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let id = client.id;
+        self.unwatched.extend(client.watching.take().into_iter().map(|(owner, key)| (id, owner, key)));
+    }
+
     /// A connection is over: its client leaves the registry.
     pub fn client_left(&mut self, key: ClientKey) -> Option<Box<Client>> {
+        self.release_watches(key);
         let client = self.clients.remove(key)?;
         self.shared.connections[self.index].0.fetch_sub(1, Ordering::Relaxed);
         if client.monitor {

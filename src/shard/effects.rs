@@ -3,6 +3,8 @@
 //! Today the listeners are the counter behind `rdb_changes_since_last_save` and, once they exist, keyspace
 //! notifications, WATCH, tracking, the journal. While nobody listens a change costs one addition.
 
+use crate::transaction::{Existence, WatchTable};
+
 /// The names are the ones subscribers to keyspace notifications see.
 macro_rules! events {
     ($($class:ident { $($event:ident = $name:literal,)* })*) => {
@@ -29,6 +31,8 @@ pub enum Class {
     Generic,
     /// `$`
     String,
+    /// `l`
+    List,
     /// `h`
     Hash,
     /// `s`
@@ -60,6 +64,17 @@ events! {
         IncrBy = "incrby",
         IncrByFloat = "incrbyfloat",
     }
+    List {
+        LPush = "lpush",
+        RPush = "rpush",
+        LPop = "lpop",
+        RPop = "rpop",
+        LSet = "lset",
+        LInsert = "linsert",
+        LRem = "lrem",
+        LTrim = "ltrim",
+        SortStore = "sortstore",
+    }
     Hash {
         HSet = "hset",
         HDel = "hdel",
@@ -90,22 +105,59 @@ pub struct Change {
 }
 
 /// The changes of the command in progress, in order. Drained after it returns.
-#[derive(Debug, Default)]
 pub struct Effects {
     changes: Vec<Change>,
     /// Whether anybody wants to hear of single changes.
     listening: bool,
+    /// The keys of this shard that clients watch.
+    watch: WatchTable,
+    /// Whether somebody listens or watches: one test for the common case.
+    attentive: bool,
     /// Changes since the last save.
     dirty: u64,
 }
 
 impl Effects {
+    /// `seeds` must not be known to clients.
+    pub fn new(databases: usize, seeds: [u64; 4]) -> Self {
+        let watch = WatchTable::new(databases, seeds);
+        Self { changes: Vec::new(), listening: false, watch, attentive: false, dirty: 0 }
+    }
+
     #[inline]
     pub fn record(&mut self, db: usize, key: &[u8], event: Event) {
         self.dirty += 1;
+        if self.attentive {
+            self.tell(db, key, event);
+        }
+    }
+
+    #[cold]
+    fn tell(&mut self, db: usize, key: &[u8], event: Event) {
+        if event == Event::Expired {
+            self.watch.expired(db, key);
+        } else {
+            self.watch.changed(db, key);
+        }
         if self.listening {
             self.changes.push(Change { db, key: key.into(), event });
         }
+    }
+
+    /// WATCH; `existence` is how the key stands now.
+    pub fn watch(&mut self, client: u64, db: usize, key: &[u8], existence: Existence) {
+        self.watch.watch(client, db, key, existence);
+        self.attentive = true;
+    }
+
+    pub fn unwatch(&mut self, client: u64, db: usize, key: &[u8]) {
+        self.watch.unwatch(client, db, key);
+        self.attentive = self.listening || !self.watch.is_empty();
+    }
+
+    /// What clients watch, to tell it of more than one key, or to ask it.
+    pub fn watched(&mut self) -> &mut WatchTable {
+        &mut self.watch
     }
 
     /// An event beside the change itself, such as `new`.
@@ -127,6 +179,7 @@ impl Effects {
 
     pub fn listen(&mut self, listening: bool) {
         self.listening = listening;
+        self.attentive = listening || !self.watch.is_empty();
         self.changes.clear();
     }
 
@@ -141,7 +194,7 @@ mod tests {
 
     #[test]
     fn changes_are_kept_for_listeners_only_but_always_counted() {
-        let mut effects = Effects::default();
+        let mut effects = Effects::new(4, [1, 2, 3, 4]);
         effects.record(0, b"k", Event::Set);
         assert_eq!((effects.drain().count(), effects.dirty()), (0, 1));
         effects.listen(true);

@@ -30,18 +30,18 @@ pub enum CommandError {
     WrongArity(&'static str),
     /// A text that belongs to one command only, with its code (`ERR …`).
     Text(&'static str),
-    /// The same, where a part of the text comes from the request.
-    Built(Box<str>),
+    /// The same, where a part of the text comes from the request: any bytes.
+    Built(Box<[u8]>),
 }
 
 impl CommandError {
-    pub fn built(text: impl Into<String>) -> Self {
-        Self::Built(text.into().into_boxed_str())
+    pub fn built(text: impl Into<Vec<u8>>) -> Self {
+        Self::Built(text.into().into_boxed_slice())
     }
 
     /// The whole error line without `-` and line end.
-    pub fn text(&self) -> Cow<'_, str> {
-        Cow::Borrowed(match self {
+    pub fn text(&self) -> Cow<'_, [u8]> {
+        let text: &str = match self {
             Self::Syntax => "ERR syntax error",
             Self::NotAnInteger => "ERR value is not an integer or out of range",
             Self::NotAFloat => "ERR value is not a valid float",
@@ -58,20 +58,23 @@ impl CommandError {
             Self::DbIndexOutOfRange => "ERR DB index is out of range",
             Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
             Self::InvalidExpire(name) => {
-                return Cow::Owned(format!("ERR invalid expire time in '{name}' command"));
+                return Cow::Owned(format!("ERR invalid expire time in '{name}' command").into_bytes());
             }
             Self::WrongArity(name) => {
-                return Cow::Owned(format!("ERR wrong number of arguments for '{name}' command"));
+                return Cow::Owned(
+                    format!("ERR wrong number of arguments for '{name}' command").into_bytes(),
+                );
             }
             Self::Text(text) => text,
-            Self::Built(text) => text,
-        })
+            Self::Built(text) => return Cow::Borrowed(text),
+        };
+        Cow::Borrowed(text.as_bytes())
     }
 }
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text())
+        f.write_str(&String::from_utf8_lossy(&self.text()))
     }
 }
 

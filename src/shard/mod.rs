@@ -19,6 +19,7 @@ pub use wait_queue::{Claim, Fit, Offer, Outcome, WaitQueues};
 use crate::base::UnixMillis;
 use crate::base::random::Random;
 use crate::keyspace::{Keyspace, Slab};
+use crate::transaction::Existence;
 use crate::types::EncodingLimits;
 use collections::FieldDeadlineList;
 use std::rc::Rc;
@@ -39,6 +40,8 @@ pub struct Shard {
     /// Transactions over several shards have a place here: commands have to ask before they run. Set by the
     /// shard's own core, which knows them.
     pub scheduled: bool,
+    /// As the clock was last set.
+    now: UnixMillis,
     /// Where active expiry goes on.
     expire_db: usize,
     field_deadlines: FieldDeadlineList,
@@ -102,11 +105,13 @@ impl Shard {
             index: 0,
             count: 1,
             databases: (0..databases).map(|_| Keyspace::new(Rc::clone(&slab), seeds)).collect(),
-            effects: Effects::default(),
+            effects: Effects::new(databases, seeds),
             stats: ShardStats::default(),
             slab,
             random: Random::from_seed(seeds[0] ^ seeds[3].rotate_left(32)),
             access_clock: 0,
+            scheduled: false,
+            now: UnixMillis(0),
             options: ShardOptions {
                 encoding: EncodingLimits {
                     hash_seed: seeds[1] ^ seeds[2].rotate_left(7),
@@ -114,7 +119,6 @@ impl Shard {
                 },
                 ..ShardOptions::default()
             },
-            scheduled: false,
             expire_db: 0,
             field_deadlines: FieldDeadlineList::default(),
         }
@@ -142,6 +146,7 @@ impl Shard {
 
     /// Once per turn or so: the clock that new entries and lookups are stamped with.
     pub fn set_clock(&mut self, now: UnixMillis) {
+        self.now = now;
         let clock = (now.0 / 1000) as u32 & 0x00ff_ffff;
         if clock != self.access_clock {
             self.access_clock = clock;
@@ -154,16 +159,43 @@ impl Shard {
     /// Empties a database, or all.
     pub fn flush(&mut self, db: Option<usize>, lazily: bool) {
         let range = db.map_or(0..self.databases.len(), |db| db..db + 1);
+        for db in range.clone() {
+            let (keyspace, now) = (&self.databases[db], self.now);
+            self.effects.watched().flushed(db, |key| existence(keyspace, key, now));
+        }
         for keyspace in &mut self.databases[range] {
             self.effects.add_dirty(keyspace.len() as u64);
             if lazily { keyspace.clear_lazily() } else { keyspace.clear() }
         }
     }
 
+    /// WATCH.
+    pub fn watch(&mut self, client: u64, db: usize, key: &[u8], now: UnixMillis) {
+        let existence = existence(&self.databases[db], key, now);
+        self.effects.watch(client, db, key, existence);
+    }
+
+    /// Whether EXEC may go on as far as this watched key is concerned.
+    pub fn is_untouched(&mut self, client: u64, db: usize, key: &[u8], now: UnixMillis) -> bool {
+        let existence = existence(&self.databases[db], key, now);
+        self.effects.watched().is_untouched(client, db, key, existence)
+    }
+
     pub fn swap(&mut self, a: usize, b: usize) {
+        let (databases, now) = (&self.databases, self.now);
+        self.effects.watched().swapped(a, b, |db, key| existence(&databases[db], key, now));
         self.databases.swap(a, b);
         self.swap_field_deadlines(a, b);
         // One change of the server, in which every shard takes part.
         self.effects.add_dirty(u64::from(self.index == 0));
+    }
+}
+
+/// How a key stands, without touching it.
+fn existence(keyspace: &Keyspace, key: &[u8], now: UnixMillis) -> Existence {
+    match keyspace.find(key) {
+        None => Existence::Missing,
+        Some(entry) if entry.is_expired(now) => Existence::Expired,
+        Some(_) => Existence::Live,
     }
 }

@@ -9,6 +9,7 @@ pub mod encoding;
 mod hash;
 mod hash_ttl;
 mod limits;
+mod list;
 mod packed;
 pub mod set;
 mod string;
@@ -16,6 +17,7 @@ mod string;
 pub use hash::{Hash, HashRef};
 pub use hash_ttl::FieldDeadlines;
 pub use limits::EncodingLimits;
+pub use list::{ELEMENT_BYTES_MAX, List};
 pub use packed::{PackedKind, PackedRef};
 pub use set::{Set, SetRef};
 pub use string::{
@@ -26,6 +28,7 @@ pub use string::{
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     String(StringValue),
+    List(List),
     Hash(Hash),
     Set(Set),
 }
@@ -110,6 +113,7 @@ impl Value {
     pub fn type_name(&self) -> TypeName {
         match self {
             Self::String(_) => TypeName::String,
+            Self::List(_) => TypeName::List,
             Self::Hash(_) => TypeName::Hash,
             Self::Set(_) => TypeName::Set,
         }
@@ -118,6 +122,7 @@ impl Value {
     pub fn encoding(&self) -> Encoding {
         match self {
             Self::String(string) => string.encoding(),
+            Self::List(list) => list.encoding(),
             Self::Hash(hash) => hash.encoding(),
             Self::Set(set) => set.encoding(),
         }
@@ -128,6 +133,7 @@ impl Value {
     pub fn heap_bytes(&self, samples: usize) -> usize {
         match self {
             Self::String(string) => string.heap_bytes(),
+            Self::List(list) => list.heap_bytes(samples),
             Self::Hash(hash) => hash.heap_bytes(samples),
             Self::Set(set) => set.heap_bytes(samples),
         }
@@ -138,6 +144,7 @@ impl Value {
     pub fn free_effort(&self) -> usize {
         match self {
             Self::String(_) => 1,
+            Self::List(list) => list.free_effort(),
             Self::Hash(hash) => hash.free_effort(),
             Self::Set(set) => set.free_effort(),
         }
@@ -148,6 +155,7 @@ impl Value {
     pub fn free_slice(&mut self, budget: usize) -> usize {
         match self {
             Self::String(_) => 0,
+            Self::List(list) => list.free_slice(budget),
             Self::Hash(hash) => hash.free_slice(budget),
             Self::Set(set) => set.free_slice(budget),
         }

@@ -6,8 +6,8 @@
 
 use crate::base::UnixMillis;
 use crate::base::hash::sha1;
-use crate::keyspace::{Entry, Keyspace};
-use crate::types::TypeName;
+use crate::keyspace::{Entry, Keyspace, ValueRef};
+use crate::types::{TypeName, Value};
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Digest([u8; 20]);
@@ -52,6 +52,9 @@ impl Digest {
                 pair.mix(value.as_bytes(&mut itoa::Buffer::new()));
                 self.xor_hash_of(&pair.0);
             });
+        }
+        if let ValueRef::Boxed(Value::List(list)) = entry.value() {
+            list.iter().for_each(|element| self.mix(element.as_bytes(&mut itoa::Buffer::new())));
         }
         if entry.deadline().is_some() {
             self.xor_hash_of(b"!!expire!!");

@@ -29,7 +29,6 @@ pub(super) const PARAMETERS: &[Declaration] = &[
     Declaration::integer("spin-microseconds", "0", "How long an idle core looks for work before it sleeps.")
         .bounds(0, 1_000_000)
         .own()
-        .implemented()
         .extremes(&["0", "50"]),
     Declaration::bool("daemonize", "no", "Run in the background.").at_start().implemented(),
     Declaration::choice("supervised", SUPERVISED, "no", "Tell a supervisor when the server is ready.")

@@ -15,9 +15,11 @@ pub(super) const PARAMETERS: &[Declaration] = &[
     Declaration::integer("list-max-listpack-size", "-2", "Elements of a list node, or its size if negative.")
         .bounds(i32::MIN as i64, INT_MAX)
         .alias("list-max-ziplist-size")
-        .extremes(&["-5", "-1", "1"]),
+        .extremes(&["-5", "-1", "1"])
+        .implemented(),
     Declaration::integer("list-compress-depth", "0", "Nodes at each end of a list that stay uncompressed.")
-        .extremes(&["1"]),
+        .extremes(&["1"])
+        .implemented(),
     Declaration::integer("set-max-intset-entries", "512", "Members of a set of integers only.")
         .bounds(0, LONG_MAX)
         .extremes(&["0"])

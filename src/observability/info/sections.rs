@@ -195,6 +195,10 @@ pub(super) fn stats(report: &Report<'_>, lines: &mut Lines) {
     lines.add("dump_payload_sanitizations", 0);
     lines.add("total_reads_processed", counters.reads_processed);
     lines.add("total_writes_processed", counters.writes_processed);
+    lines.add("pinion_transactions", counters.transactions);
+    lines.add("pinion_transactions_at_once", counters.transactions_at_once);
+    lines.add("pinion_transactions_refused", counters.transactions_refused);
+    lines.add("pinion_commands_borrowed", counters.commands_borrowed);
     lines.add("io_threaded_reads_processed", 0);
     lines.add("io_threaded_writes_processed", 0);
     lines.add("reply_buffer_shrinks", 0);

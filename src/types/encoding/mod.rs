@@ -5,7 +5,9 @@ mod block;
 pub mod intset;
 pub mod listpack;
 pub mod packed_set;
+pub mod quicklist;
 
 pub use intset::Intset;
 pub use listpack::{Entry, Listpack};
 pub use packed_set::{PackedMap, PackedPairs, PackedSet};
+pub use quicklist::{NodeLimit, Quicklist};
