@@ -67,12 +67,9 @@ const UNSAFE: &[&str] = &[
     "observability/process.rs",
     "server/process.rs",
     "server/signals.rs",
-<<<<<<< HEAD
     "shard/mod.rs",
-=======
     "types/encoding/block.rs",
     "types/encoding/packed_set.rs",
->>>>>>> main
 ];
 
 #[test]
