@@ -42,6 +42,9 @@ impl Digest {
         if let Some(string) = entry.as_string() {
             self.mix(string.as_bytes(&mut itoa::Buffer::new()));
         }
+        if let ValueRef::Boxed(Value::List(list)) = entry.value() {
+            list.iter().for_each(|element| self.mix(element.as_bytes(&mut itoa::Buffer::new())));
+        }
         if let Some(set) = entry.value().as_set() {
             set.for_each(|member| self.xor_hash_of(member.as_bytes(&mut itoa::Buffer::new())));
         }
@@ -52,9 +55,6 @@ impl Digest {
                 pair.mix(value.as_bytes(&mut itoa::Buffer::new()));
                 self.xor_hash_of(&pair.0);
             });
-        }
-        if let ValueRef::Boxed(Value::List(list)) = entry.value() {
-            list.iter().for_each(|element| self.mix(element.as_bytes(&mut itoa::Buffer::new())));
         }
         if entry.deadline().is_some() {
             self.xor_hash_of(b"!!expire!!");
