@@ -183,12 +183,15 @@ impl Dispatch {
     }
 }
 
+/// Keys for another thread, which may be asked for more than once.
+type SharedKeys = Arc<[Box<[u8]>]>;
+
 /// WATCH: registers keys with their owners.
 struct Watch {
     client: u64,
     db: usize,
     protocol: Protocol,
-    by_shard: Vec<(usize, Arc<[Box<[u8]>]>)>,
+    by_shard: Vec<(usize, SharedKeys)>,
 }
 
 impl Procedure for Watch {

@@ -104,7 +104,7 @@ impl Context<'_> {
         }
         let hash = entry.value_mut().and_then(Hash::of_mut).expect("just seen");
         let removed = hash.remove_due(now, count);
-        let (earliest, emptied) = (hash.earliest_deadline(), hash.len() == 0);
+        let (earliest, emptied) = (hash.earliest_deadline(), hash.is_empty());
         if emptied {
             entry.remove(lazily);
         }

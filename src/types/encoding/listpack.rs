@@ -850,9 +850,9 @@ mod tests {
                     }
                 }
                 check(&pack, &model);
-                for index in 0..model.len() {
+                for (index, expected) in model.iter().enumerate() {
                     let found = pack.get(index as i64).map(Entry::to_vec);
-                    prop_assert_eq!(found.as_deref(), Some(&model[index][..]));
+                    prop_assert_eq!(found.as_deref(), Some(&expected[..]));
                 }
             }
         }
