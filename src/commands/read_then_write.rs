@@ -53,11 +53,11 @@ impl<R: Send + 'static> Plan for ReadThenWrite<R> {
         match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::Read(decide) => {
                 self.stage = Stage::Decide(decide);
-                let work = |key: &Box<[u8]>| {
-                    let (read, key) = (Arc::clone(&self.read), key.clone());
+                let work = |key: Box<[u8]>| {
+                    let read = Arc::clone(&self.read);
                     HopWork::new(&key.clone(), move |ctx| read(ctx, &key))
                 };
-                Step::Hop(self.keys.iter().map(work).collect())
+                Step::Hop(std::mem::take(&mut self.keys).into_iter().map(work).collect())
             }
             Stage::Decide(decide) => match decide(results.into_iter().map(result::<R>).collect()) {
                 Next::Answer(answer) => Step::Done(answer(reply)),

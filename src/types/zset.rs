@@ -157,6 +157,10 @@ impl SortedSet {
         }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     pub fn score(&self, member: &[u8]) -> Option<f64> {
         match self {
             Self::Packed(pack) => {
