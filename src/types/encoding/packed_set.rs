@@ -800,7 +800,8 @@ mod tests {
         for step in 0..steps {
             let key = key(random.below(keys) as u32);
             // Phases of growth and of decay.
-            if random.below(10) < if (step / (steps / 4).max(1)).is_multiple_of(2) { 8 } else { 2 } {
+            let growing = (step / (steps / 4).max(1)).is_multiple_of(2);
+            if random.below(10) < if growing { 8 } else { 2 } {
                 let value = value(random.next_u64());
                 assert_eq!(map.insert(&key, &value), model.insert(key.clone(), value).is_none());
             } else {
