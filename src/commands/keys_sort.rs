@@ -246,6 +246,9 @@ fn elements(ctx: &mut Context<'_>, key: &[u8], reversed: bool) -> Result<Element
         (TypeName::Set, ValueRef::Packed(packed)) => {
             packed.as_set().ok_or(CommandError::WrongType)?.for_each(|member| texts.push(member.to_vec()));
         }
+        (TypeName::SortedSet, ValueRef::Boxed(Value::SortedSet(set))) => {
+            set.each(|member, _| texts.push(member.to_vec()));
+        }
         (TypeName::Set, ValueRef::Boxed(Value::Set(set))) => {
             set.as_ref().for_each(|member| texts.push(member.to_vec()));
         }

@@ -41,12 +41,31 @@ mod string_options;
 mod string_range;
 mod transaction;
 
+mod bitfield;
+mod bitmap;
+mod geo;
+mod geo_search;
+mod hyperloglog;
+mod read_then_write;
 #[cfg(test)]
 mod testing;
+mod zset;
+mod zset_algebra;
+mod zset_pop;
+mod zset_range;
 
 use crate::command_table::{CommandSpec, CommandTable};
 
 const FAMILIES: &[&[&CommandSpec]] = &[
+    bitfield::COMMANDS,
+    bitmap::COMMANDS,
+    geo::COMMANDS,
+    geo_search::COMMANDS,
+    hyperloglog::COMMANDS,
+    zset::COMMANDS,
+    zset_algebra::COMMANDS,
+    zset_pop::COMMANDS,
+    zset_range::COMMANDS,
     acl::COMMANDS,
     client::COMMANDS,
     command::COMMANDS,

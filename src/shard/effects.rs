@@ -41,6 +41,8 @@ pub enum Class {
     Expired,
     /// `e`
     Evicted,
+    /// `z`
+    SortedSet,
     /// `n`, new keys; not part of `A`
     New,
 }
@@ -63,6 +65,24 @@ events! {
         Append = "append",
         IncrBy = "incrby",
         IncrByFloat = "incrbyfloat",
+        SetBit = "setbit",
+        PfAdd = "pfadd",
+    }
+    SortedSet {
+        ZAdd = "zadd",
+        ZIncr = "zincr",
+        ZRem = "zrem",
+        ZRemRangeByRank = "zremrangebyrank",
+        ZRemRangeByScore = "zremrangebyscore",
+        ZRemRangeByLex = "zremrangebylex",
+        ZPopMin = "zpopmin",
+        ZPopMax = "zpopmax",
+        ZRangeStore = "zrangestore",
+        ZUnionStore = "zunionstore",
+        ZInterStore = "zinterstore",
+        ZDiffStore = "zdiffstore",
+        GeoSearchStore = "geosearchstore",
+        GeoRadiusStore = "georadiusstore",
     }
     List {
         LPush = "lpush",

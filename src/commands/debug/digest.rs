@@ -5,6 +5,7 @@
 //! their number, in order, so a core contributes the xor of its keys per database.
 
 use crate::base::UnixMillis;
+use crate::base::double;
 use crate::base::hash::sha1;
 use crate::keyspace::{Entry, Keyspace, ValueRef};
 use crate::types::{TypeName, Value};
@@ -47,6 +48,15 @@ impl Digest {
         }
         if let Some(set) = entry.value().as_set() {
             set.for_each(|member| self.xor_hash_of(member.as_bytes(&mut itoa::Buffer::new())));
+        }
+        if let ValueRef::Boxed(Value::SortedSet(set)) = entry.value() {
+            set.each(|member, score| {
+                let (mut pair, mut text) = (Self::default(), Vec::with_capacity(32));
+                double::write_g17(score, &mut text);
+                pair.mix(member);
+                pair.mix(&text);
+                self.xor_hash_of(&pair.0);
+            });
         }
         if let Some(hash) = entry.value().as_hash(UnixMillis(0)) {
             hash.for_each(|field, value| {
