@@ -53,11 +53,11 @@ impl<R: Send + 'static> Plan for ReadThenWrite<R> {
         match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::Read(decide) => {
                 self.stage = Stage::Decide(decide);
-                let work = |key: &Box<[u8]>| {
-                    let (read, key) = (Arc::clone(&self.read), key.clone());
-                    HopWork::new(&key.clone(), move |ctx| read(ctx, &key))
+                let work = |key: &[u8]| {
+                    let (read, own) = (Arc::clone(&self.read), Box::<[u8]>::from(key));
+                    HopWork::new(key, move |ctx| read(ctx, &own))
                 };
-                Step::Hop(self.keys.iter().map(work).collect())
+                Step::Hop(self.keys.iter().map(|key| work(key)).collect())
             }
             Stage::Decide(decide) => match decide(results.into_iter().map(result::<R>).collect()) {
                 Next::Answer(answer) => Step::Done(answer(reply)),

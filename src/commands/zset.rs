@@ -155,7 +155,7 @@ impl AddOptions {
         }
         let text = if self.only_new && self.only_old {
             "ERR XX and NX options at the same time are not compatible"
-        } else if self.greater && self.only_new || self.less && self.only_new || self.greater && self.less {
+        } else if u8::from(self.greater) + u8::from(self.less) + u8::from(self.only_new) > 1 {
             "ERR GT, LT, and/or NX options at the same time are not compatible"
         } else if self.increment && words > 2 {
             "ERR INCR option supports a single increment-element pair"

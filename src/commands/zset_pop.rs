@@ -28,13 +28,16 @@ impl End {
     }
 }
 
+/// Members with their scores, in the order in which they were taken.
+type Popped = Vec<(Vec<u8>, f64)>;
+
 /// Takes up to `count` members from one end; `None` if there is no such key.
 pub(super) fn pop(
     ctx: &mut Context<'_>,
     key: &[u8],
     end: End,
     count: usize,
-) -> Result<Option<Vec<(Vec<u8>, f64)>>, CommandError> {
+) -> Result<Option<Popped>, CommandError> {
     let popped = change_zset(ctx, key, |set| {
         let len = set.len();
         let count = count.min(len);

@@ -149,6 +149,10 @@ impl SortedSet {
         set
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     #[inline]
     pub fn len(&self) -> usize {
         match self {
