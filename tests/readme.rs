@@ -181,7 +181,7 @@ fn row(text: &mut String, group: Group, names: BTreeSet<String>) {
 fn parameters(status: Status) -> String {
     let shown: BTreeSet<&str> = TABLE
         .iter()
-        .filter(|declaration| declaration.status == status && !declaration.hidden)
+        .filter(|declaration| declaration.status == status && (!declaration.hidden || declaration.own))
         .map(|declaration| declaration.name)
         .collect();
     let own = |name: &str| TABLE.iter().any(|declaration| declaration.own && declaration.name == name);

@@ -172,8 +172,7 @@ impl<'a> Request<'a> {
     }
 
     fn parse_count(argv: Argv<'a>) -> Result<Self, CommandError> {
-        let number =
-            argv.get(1).and_then(parse_i64).filter(|number| (1..=i64::from(i32::MAX)).contains(number));
+        let number = argv.get(1).and_then(parse_i64).filter(|number| *number >= 1);
         let number = number.ok_or(CommandError::Text("ERR numkeys should be greater than 0"))? as usize;
         if number > argv.len() - 2 {
             return Err(CommandError::Text("ERR Number of keys can't be greater than number of args"));
@@ -615,6 +614,8 @@ mod tests {
             -ERR numkeys should be greater than 0
             > SINTERCARD x a
             -ERR numkeys should be greater than 0
+            > SINTERCARD 9223372036854775807 a
+            -ERR Number of keys can't be greater than number of args
             > SINTERCARD 3 a b
             -ERR Number of keys can't be greater than number of args
             > SINTERCARD 2 a b c

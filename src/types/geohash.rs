@@ -33,7 +33,7 @@ impl Point {
 
     /// The middle of the cell that a score stands for.
     pub fn from_score(score: f64) -> Self {
-        let area = Cell { bits: score as u64, steps: STEPS_MAX }.area();
+        let area = Cell { bits: bits_of(score), steps: STEPS_MAX }.area();
         let middle = |low: f64, high: f64, most: f64| ((low + high) / 2.0).clamp(-most, most);
         Self {
             longitude: middle(area.west, area.east, LONGITUDE_MAX),
@@ -198,9 +198,9 @@ impl Cell {
         let place = |index: f64, most: f64| -most + index / count * (2.0 * most);
         Area {
             west: place(f64::from(longitude), LONGITUDE_MAX),
-            east: place(f64::from(longitude) + 1.0, LONGITUDE_MAX),
+            east: place(f64::from(longitude.wrapping_add(1)), LONGITUDE_MAX),
             south: place(f64::from(latitude), LATITUDE_MAX),
-            north: place(f64::from(latitude) + 1.0, LATITUDE_MAX),
+            north: place(f64::from(latitude.wrapping_add(1)), LATITUDE_MAX),
         }
     }
 
@@ -257,6 +257,14 @@ fn gather(bits: u64) -> u32 {
     bits as u32
 }
 
+/// A score as 64 bits. Any sorted set may be asked for positions, so the score may be one that no position has;
+/// what it becomes then is what compiled C makes of it on x86-64: negative ones wrap around.
+fn bits_of(score: f64) -> u64 {
+    const HALF: f64 = (1_u64 << 63) as f64;
+    let signed = |score: f64| if (-HALF..HALF).contains(&score) { score as i64 as u64 } else { 1 << 63 };
+    if score < HALF { signed(score) } else { signed(score - HALF) ^ 1 << 63 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,6 +274,16 @@ mod tests {
     const CATANIA: Point = Point { longitude: 15.087269, latitude: 37.502669 };
 
     /// The values were read from redis-server 7.0.15.
+    /// A random comparison found a negative score at another corner of the earth than the reference.
+    #[test]
+    fn scores_that_no_position_has_wrap_around() {
+        assert_eq!(bits_of(-1.0), u64::MAX);
+        assert_eq!(bits_of(-1.5), u64::MAX);
+        assert_eq!(bits_of(1e19), 10_000_000_000_000_000_000);
+        assert_eq!(bits_of(f64::INFINITY), 0);
+        assert_eq!(bits_of(f64::NEG_INFINITY), 1 << 63);
+    }
+
     #[test]
     fn known_places() {
         assert_eq!(PALERMO.to_score(), 3_479_099_956_230_698.0);

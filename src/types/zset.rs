@@ -149,16 +149,16 @@ impl SortedSet {
         set
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     #[inline]
     pub fn len(&self) -> usize {
         match self {
             Self::Packed(pack) => pack.len() / 2,
             Self::Ranked(ranked) => ranked.tree.len(),
         }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     pub fn score(&self, member: &[u8]) -> Option<f64> {

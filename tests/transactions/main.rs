@@ -110,8 +110,8 @@ fn nobody_ever_sees_half_a_transfer() {
             let moving: Vec<_> = (0..6)
                 .flat_map(|index| {
                     let exec = scope.spawn(move || transfer_by_exec(&mut server.connect(), index + 1));
-                    let watch = scope
-                        .spawn(move || transfer_by_watch(&mut server.connect(), index + 100, succeeded));
+                    let watch =
+                        scope.spawn(move || transfer_by_watch(&mut server.connect(), index + 100, succeeded));
                     [exec, watch]
                 })
                 .collect();
