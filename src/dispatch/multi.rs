@@ -7,10 +7,11 @@
 use super::account;
 use super::message::Message;
 use super::procedure::{Caller, Everywhere, Next, Planned, Procedure, Spread, Work, run_handler};
+use super::run::run_here;
 use super::transactions::intentions;
 use super::{Dispatch, Flow, route};
 use crate::base::UnixMillis;
-use crate::client::{ClientKey, QueuedCommand, WatchedKey};
+use crate::client::{ClientKey, QueuedCommand, ReplyMode, WatchedKey};
 use crate::command_table::{
     Args, Asker, Command, Contribution, Flag, Handler, ShardHandler, TransactionCommand,
 };
@@ -151,6 +152,11 @@ impl Dispatch {
             account::monitor(core, key, &queued.command, queued.argv.as_argv());
         }
         account::monitor(core, key, command, argv);
+        if core.clients.running(key).watching.is_empty()
+            && self.exec_here(core, key, command, argv, &commands)
+        {
+            return;
+        }
         let client = core.clients.running(key);
         let watched = client.watching.take();
         let id = client.id;
@@ -165,6 +171,37 @@ impl Dispatch {
             return account::replied(core, key, command, argv, &bytes);
         }
         self.begin(core, key, command, argv, parts, Box::new(exec));
+    }
+
+    /// The common case: no watched key, all keys live here and no transaction is under way here. The commands run
+    /// one after the other, straight into the client's output. `false` if that is not the case.
+    fn exec_here(
+        &mut self,
+        core: &mut CoreState,
+        key: ClientKey,
+        command: &Command,
+        argv: Argv<'_>,
+        commands: &[QueuedCommand],
+    ) -> bool {
+        let own = Place::Shard(core.index);
+        let is_here = |queued: &QueuedCommand| {
+            !matches!(queued.command.spec.handler, Handler::ShardOf { .. })
+                && place(core, &queued.command, queued.argv.as_argv()) == own
+        };
+        let client = core.clients.get(key).expect("its request runs");
+        if core.shard.scheduled || client.reply_mode != ReplyMode::On || !commands.iter().all(is_here) {
+            return false;
+        }
+        let client = core.clients.running(key);
+        let caller = Caller { db: client.db, protocol: client.protocol, no_touch: client.no_touch };
+        Reply::new(client.output.writer(), caller.protocol).array(commands.len());
+        for QueuedCommand { command, argv } in commands {
+            let run = shard_handler(command).expect("placed on a shard");
+            run_here(core, key, command, run, argv.as_argv());
+        }
+        core.unsent.push(key);
+        account::ran(core, key, command, argv, false);
+        true
     }
 
     /// Tells the owners of watched keys that their watchers have gone.
@@ -343,13 +380,7 @@ impl Exec {
         let mut list: Vec<(ShardHandler, usize, Caller, Arc<ArgvBuf>)> = Vec::with_capacity(indices.len());
         for index in indices {
             let Planning { command, argv, caller } = &self.commands[*index];
-            let run = match command.spec.handler {
-                Handler::Shard(run)
-                | Handler::ShardOf { run, .. }
-                | Handler::PerShard { run, .. }
-                | Handler::Transaction { run, .. } => run,
-                _ => unreachable!("planned for a shard"),
-            };
+            let run = shard_handler(command).expect("planned for a shard");
             list.push((run, usize::from(command.names), *caller, argv.clone()));
         }
         Work::Shard(Box::new(move |shard: &mut Shard, now: UnixMillis| -> Contribution {
@@ -516,6 +547,17 @@ impl Procedure for Exec {
 
     fn needs_only_shards(&self) -> bool {
         !self.commands.iter().any(|queued| matches!(queued.command.spec.handler, Handler::EveryCore { .. }))
+    }
+}
+
+/// What runs on a shard for a command whose keys are all there.
+fn shard_handler(command: &Command) -> Option<ShardHandler> {
+    match command.spec.handler {
+        Handler::Shard(run)
+        | Handler::ShardOf { run, .. }
+        | Handler::PerShard { run, .. }
+        | Handler::Transaction { run, .. } => Some(run),
+        _ => None,
     }
 }
 
