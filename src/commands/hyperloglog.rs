@@ -6,6 +6,7 @@ use crate::command_table::{
 };
 use crate::keyspace::Ttl;
 use crate::resp::{Argv, Reply};
+use crate::session::Session;
 use crate::shard::{CommandError, CommandResult, Context, Event};
 use crate::types::hyperloglog::{self as hll, Corrupted, REGISTERS, Run};
 use crate::types::{HeapString, StringValue, Value};
@@ -302,13 +303,13 @@ const PFSELFTEST: CommandSpec = CommandSpec {
     complexity: "O(N) where N is some hundred thousand.",
     summary: "Checks the HyperLogLog code against itself.",
     args: &[],
-    handler: Handler::Shard(pfselftest),
+    handler: Handler::Client(pfselftest),
     ..DEFAULTS
 };
 
-fn pfselftest(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
-    let sparse_max = ctx.shard.options.encoding.hll_sparse_max_bytes;
-    let seed = ctx.random();
+fn pfselftest(session: &mut Session<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    let shard = &mut session.core.shard;
+    let (sparse_max, seed) = (shard.options.encoding.hll_sparse_max_bytes, shard.random.next_u64());
     self_test(seed, sparse_max).map_err(corrupted)?.map_err(CommandError::built)?;
     reply.ok();
     Ok(())

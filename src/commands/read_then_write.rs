@@ -53,11 +53,11 @@ impl<R: Send + 'static> Plan for ReadThenWrite<R> {
         match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::Read(decide) => {
                 self.stage = Stage::Decide(decide);
-                let work = |key: &[u8]| {
-                    let (read, own) = (Arc::clone(&self.read), Box::<[u8]>::from(key));
-                    HopWork::new(key, move |ctx| read(ctx, &own))
+                let work = |key: Box<[u8]>| {
+                    let read = Arc::clone(&self.read);
+                    HopWork::new(&key.clone(), move |ctx| read(ctx, &key))
                 };
-                Step::Hop(self.keys.iter().map(|key| work(key)).collect())
+                Step::Hop(std::mem::take(&mut self.keys).into_iter().map(work).collect())
             }
             Stage::Decide(decide) => match decide(results.into_iter().map(result::<R>).collect()) {
                 Next::Answer(answer) => Step::Done(answer(reply)),

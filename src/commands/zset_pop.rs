@@ -28,8 +28,8 @@ impl End {
     }
 }
 
-/// Members with their scores, in the order in which they were taken.
-type Popped = Vec<(Vec<u8>, f64)>;
+/// Members with their scores.
+type Members = Vec<(Vec<u8>, f64)>;
 
 /// Takes up to `count` members from one end; `None` if there is no such key.
 pub(super) fn pop(
@@ -37,7 +37,7 @@ pub(super) fn pop(
     key: &[u8],
     end: End,
     count: usize,
-) -> Result<Option<Popped>, CommandError> {
+) -> Result<Option<Members>, CommandError> {
     let popped = change_zset(ctx, key, |set| {
         let len = set.len();
         let count = count.min(len);
