@@ -22,6 +22,7 @@ mod keys_scan;
 mod keys_sort;
 mod latency;
 mod list;
+mod list_block;
 mod list_move;
 mod memory;
 mod monitor;
@@ -39,6 +40,7 @@ mod string_lcs;
 mod string_many;
 mod string_options;
 mod string_range;
+mod timeout;
 mod transaction;
 
 #[cfg(test)]
@@ -70,6 +72,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     keys_sort::COMMANDS,
     list::COMMANDS,
     list_move::COMMANDS,
+    list_block::COMMANDS,
     object::COMMANDS,
     string_compare::COMMANDS,
     string_counter::COMMANDS,
@@ -156,7 +159,7 @@ mod tests {
             Handler::PerShard { .. } => {
                 assert!(spec.keys.len() == 1 && spec.keys[0].stride().is_some(), "{name}: keys to the end");
             }
-            Handler::Transaction { .. } => {
+            Handler::Transaction { .. } | Handler::Blocking { .. } => {
                 assert!(!spec.keys.iter().all(single) || spec.keys.len() > 1, "{name}: several keys");
             }
             Handler::ShardOf { .. } | Handler::EveryCore { .. } | Handler::Container => {

@@ -347,7 +347,8 @@ impl Exec {
                 Handler::Shard(run)
                 | Handler::ShardOf { run, .. }
                 | Handler::PerShard { run, .. }
-                | Handler::Transaction { run, .. } => run,
+                | Handler::Transaction { run, .. }
+                | Handler::Blocking { run, .. } => run,
                 _ => unreachable!("planned for a shard"),
             };
             list.push((run, usize::from(command.names), *caller, argv.clone()));
@@ -376,7 +377,7 @@ impl Exec {
             Handler::PerShard { run, merge } => {
                 Box::new(Spread::new(*command, run, merge, *caller, arguments, self.cores))
             }
-            Handler::Transaction { plan, .. } => Box::new(Planned::new(plan(arguments), *caller, self.cores)),
+            Handler::Transaction { plan, .. } | Handler::Blocking { plan, .. } => Box::new(Planned::new(plan(arguments), *caller, self.cores)),
             Handler::EveryCore { begin, .. } => {
                 begin(&mut Session { core, key }, Args::new(arguments, usize::from(command.names)))?;
                 let asker = Asker { client_id: self.client, db: caller.db, protocol: caller.protocol };
@@ -468,6 +469,7 @@ impl Procedure for Exec {
         loop {
             if let Some((index, mut procedure)) = self.alone.take() {
                 match procedure.next(core, key, std::mem::take(&mut results)) {
+                    Next::Blocked(_) => unreachable!("nothing waits inside EXEC"),
                     Next::Hop { work, .. } => {
                         self.alone = Some((index, procedure));
                         return Next::Hop { work, last: false };
