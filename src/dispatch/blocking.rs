@@ -197,8 +197,7 @@ impl Dispatch {
         let run = move |core: &mut CoreState| -> Contribution {
             run(core);
             let now = core.now.unix;
-            core.shard.serve_ready(now);
-            core.shard.effects.look_around();
+            core.shard.serve_again(now);
             Box::new(())
         };
         if shard == core.index {

@@ -63,19 +63,25 @@ impl Shard {
     #[inline]
     pub fn serve_ready(&mut self, now: UnixMillis) {
         if self.effects.is_attentive() {
-            self.serve_all(now);
+            self.serve_all(now, false);
         }
     }
 
+    /// The same after somebody has left a line. Then nobody has just run who held the key, and a transaction may
+    /// hold it: in that case those who wait are served by transactions too.
+    pub fn serve_again(&mut self, now: UnixMillis) {
+        self.serve_all(now, self.scheduled);
+    }
+
     #[cold]
-    fn serve_all(&mut self, now: UnixMillis) {
+    fn serve_all(&mut self, now: UnixMillis, held: bool) {
         while let Some((db, key)) = self.effects.waits().next_ready() {
-            while self.serve_one(db, &key, now) {}
+            while self.serve_one(db, &key, now, held) {}
         }
         self.effects.look_around();
     }
 
-    fn serve_one(&mut self, db: usize, key: &[u8], now: UnixMillis) -> bool {
+    fn serve_one(&mut self, db: usize, key: &[u8], now: UnixMillis, held: bool) -> bool {
         // Removes it if it is past its deadline.
         self.context(db, now, true).peek(key);
         let (index, scheduled) = (self.index, self.scheduled);
@@ -85,7 +91,7 @@ impl Shard {
             None => Fit::Stop,
             Some(entry) if !blocker.wish.wants(entry.value()) => Fit::Pass,
             // Keys that transactions hold must not be touched in passing.
-            Some(_) if blocker.elsewhere || scheduled && blocker.wish.reaches_further() => Fit::Elsewhere,
+            Some(_) if held || blocker.elsewhere || scheduled && blocker.wish.reaches_further() => Fit::Elsewhere,
             Some(_) => Fit::Serve,
         };
         match effects.waits().offer(db, key, fit) {
