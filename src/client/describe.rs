@@ -4,7 +4,7 @@
 //! Redis tells of a fixed reply buffer and a list behind it. Here there is one growing buffer; what is in it
 //! is told in those terms, so that tools which watch `obl` and `omem` see what they expect.
 
-use super::{Blocked, Client, Closing};
+use super::{Client, Closing};
 use crate::base::UnixMillis;
 use crate::resp::Protocol;
 use std::fmt::Write;
@@ -74,7 +74,7 @@ impl Client {
         let states = [
             (self.monitor, 'O'),
             (self.multi.is_some(), 'x'),
-            (matches!(self.blocked, Some(Blocked::Paused)), 'b'),
+            (self.blocked.is_some(), 'b'),
             (self.closing == Closing::AfterReply, 'c'),
             (self.closing == Closing::Now, 'A'),
             (self.is_unix, 'U'),
@@ -98,6 +98,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Blocked;
 
     fn client() -> Client {
         let mut client = Client::new(7, UnixMillis(1_999));

@@ -88,6 +88,8 @@ pub struct InFlight {
 pub enum Blocked {
     /// By CLIENT PAUSE, until it ends.
     Paused,
+    /// It waits for keys; this is the name of the wait.
+    OnKeys(u64),
 }
 
 /// CLIENT REPLY.

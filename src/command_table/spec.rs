@@ -4,8 +4,9 @@
 use super::{Arg, Args, KeySpec, Plan};
 use crate::resp::{Argv, Protocol, Reply};
 use crate::session::{CoreState, Session};
-use crate::shard::{CommandResult, Context};
+use crate::shard::{CommandError, CommandResult, Context, Wish};
 use std::any::Any;
+use std::sync::Arc;
 
 pub struct CommandSpec {
     /// Upper case. A subcommand carries its own name only (`GET` of `CONFIG GET`).
@@ -52,6 +53,16 @@ pub type ShardHandler = fn(&mut Context<'_>, Args<'_>, &mut Reply<'_>) -> Comman
 /// Runs on the client's own core.
 pub type ClientHandler = fn(&mut Session<'_>, Args<'_>, &mut Reply<'_>) -> CommandResult;
 
+/// What a blocking command waits for.
+pub struct WaitOrder {
+    pub wish: Arc<dyn Wish>,
+    pub keys: Vec<Box<[u8]>>,
+    /// Keys that serving it changes besides.
+    pub further: Option<Box<[u8]>>,
+    /// 0: for ever.
+    pub timeout_ms: u64,
+}
+
 /// What one core contributes to a command that asks all of them.
 pub type Contribution = Box<dyn Any + Send>;
 
@@ -75,6 +86,13 @@ pub enum Handler {
     /// Keys of several shards that depend on each other (RENAME, COPY, MSETNX): `run` where one shard
     /// owns them all, else the hops of the plan.
     Transaction { run: ShardHandler, plan: fn(Argv<'_>) -> Box<dyn Plan> },
+    /// May wait for keys. `run` and `plan` do not: they reply with a null if there is nothing, and only
+    /// then, outside of MULTI, the client waits for what `wait` makes of the arguments.
+    Blocking {
+        run: ShardHandler,
+        plan: fn(Argv<'_>) -> Box<dyn Plan>,
+        wait: fn(Argv<'_>) -> Result<WaitOrder, CommandError>,
+    },
     /// Every core contributes; the client's core begins (it may refuse) and finishes, with the
     /// contributions by core.
     EveryCore {

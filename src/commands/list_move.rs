@@ -50,7 +50,7 @@ const RPOPLPUSH: CommandSpec = CommandSpec {
     ..LMOVE
 };
 
-const ENDS: &[Arg] = &[Arg::token("left", "LEFT"), Arg::token("right", "RIGHT")];
+pub(super) const ENDS: &[Arg] = &[Arg::token("left", "LEFT"), Arg::token("right", "RIGHT")];
 
 /// LEFT or RIGHT.
 pub(super) fn end(args: &mut Args<'_>) -> Result<End, CommandError> {
@@ -63,24 +63,24 @@ pub(super) fn end(args: &mut Args<'_>) -> Result<End, CommandError> {
     }
 }
 
-struct Move<'a> {
-    source: &'a [u8],
-    destination: &'a [u8],
-    from: End,
-    to: End,
+pub(super) struct Move<'a> {
+    pub source: &'a [u8],
+    pub destination: &'a [u8],
+    pub from: End,
+    pub to: End,
 }
 
 impl<'a> Move<'a> {
-    fn parse_lmove(mut args: Args<'a>) -> Result<Self, CommandError> {
+    pub fn parse_lmove(mut args: Args<'a>) -> Result<Self, CommandError> {
         let (source, destination) = (args.bytes()?, args.bytes()?);
         Ok(Self { source, destination, from: end(&mut args)?, to: end(&mut args)? })
     }
 
-    fn parse_rpoplpush(mut args: Args<'a>) -> Result<Self, CommandError> {
+    pub fn parse_rpoplpush(mut args: Args<'a>) -> Result<Self, CommandError> {
         Ok(Self { source: args.bytes()?, destination: args.bytes()?, from: End::Back, to: End::Front })
     }
 
-    fn run(&self, ctx: &mut Context<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    pub fn run(&self, ctx: &mut Context<'_>, reply: &mut Reply<'_>) -> CommandResult {
         let Some(element) = look(ctx, self.source, self.from)? else {
             reply.null();
             return Ok(());
@@ -113,6 +113,10 @@ impl<'a> Move<'a> {
             element: Vec::new(),
         })
     }
+}
+
+pub(super) fn plan_move(moved: &Move<'_>) -> Box<dyn Plan> {
+    moved.plan()
 }
 
 /// The element that would move.
@@ -279,7 +283,15 @@ impl MultiPop {
 
 fn lmpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let argv = args.argv();
-    let MultiPop { keys, end, count } = MultiPop::parse(argv, 1)?;
+    run_multi_pop(ctx, argv, MultiPop::parse(argv, 1)?, reply)
+}
+
+pub(super) fn run_multi_pop(
+    ctx: &mut Context<'_>,
+    argv: Argv<'_>,
+    MultiPop { keys, end, count }: MultiPop,
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     for key in keys.map(|index| &argv[index]) {
         if list_at(ctx, key)?.is_some() {
             reply.array(2);
@@ -293,7 +305,11 @@ fn lmpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Comman
 }
 
 fn plan_lmpop(argv: Argv<'_>) -> Box<dyn Plan> {
-    plan_or_error(MultiPop::parse(argv, 1).map(|parsed| {
+    plan_multi_pop(argv, 1)
+}
+
+pub(super) fn plan_multi_pop(argv: Argv<'_>, numkeys: usize) -> Box<dyn Plan> {
+    plan_or_error(MultiPop::parse(argv, numkeys).map(|parsed| {
         let plan: Box<dyn Plan> =
             Box::new(MultiPopPlan { argv: argv.to_owned(), parsed, stage: PopStage::Look });
         plan

@@ -27,6 +27,7 @@ mod keys_scan;
 mod keys_sort;
 mod latency;
 mod list;
+mod list_block;
 mod list_move;
 mod memory;
 mod monitor;
@@ -45,6 +46,7 @@ mod string_lcs;
 mod string_many;
 mod string_options;
 mod string_range;
+mod timeout;
 mod transaction;
 mod zset;
 mod zset_algebra;
@@ -80,6 +82,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     keys_sort::COMMANDS,
     list::COMMANDS,
     list_move::COMMANDS,
+    list_block::COMMANDS,
     object::COMMANDS,
     string_compare::COMMANDS,
     string_counter::COMMANDS,
@@ -181,7 +184,7 @@ mod tests {
             Handler::PerShard { .. } => {
                 assert!(spec.keys.len() == 1 && spec.keys[0].stride().is_some(), "{name}: keys to the end");
             }
-            Handler::Transaction { .. } => {
+            Handler::Transaction { .. } | Handler::Blocking { .. } => {
                 assert!(!spec.keys.iter().all(single) || spec.keys.len() > 1, "{name}: several keys");
             }
             Handler::ShardOf { .. } | Handler::EveryCore { .. } | Handler::Container => {

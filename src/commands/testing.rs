@@ -176,7 +176,7 @@ impl Cores {
             Handler::PerShard { run, merge } if apart && is_whole(command, argv) => {
                 self.per_key(command, run, merge, argv, reply)
             }
-            Handler::Transaction { plan, .. } if apart => {
+            Handler::Transaction { plan, .. } | Handler::Blocking { plan, .. } if apart => {
                 let mut plan = plan(argv);
                 let mut results = Vec::new();
                 loop {
@@ -192,7 +192,10 @@ impl Cores {
                     }
                 }
             }
-            Handler::Shard(run) | Handler::PerShard { run, .. } | Handler::Transaction { run, .. } => {
+            Handler::Shard(run)
+            | Handler::PerShard { run, .. }
+            | Handler::Blocking { run, .. }
+            | Handler::Transaction { run, .. } => {
                 run(&mut self.context(owner, db), Args::new(argv, names), reply)
             }
             Handler::ShardOf { pick, run } => {

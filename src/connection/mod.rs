@@ -184,8 +184,9 @@ impl Connections {
             let text = if failed { "Reading from client failed: " } else { "Client closed connection " };
             core.shared.log.verbose(format!("{text}{}", core.describe(key)));
         }
-        // Who is held back by CLIENT PAUSE has not begun to be served: its requests go with it.
-        let held = core.clients.get(key).is_some_and(|client| client.blocked == Some(Blocked::Paused));
+        // Who is held back by CLIENT PAUSE has not begun to be served: its requests go with it. Who waits for
+        // keys waits no more.
+        let held = core.clients.get(key).is_some_and(|client| client.blocked.is_some());
         if failed || held {
             close(connection, core, ring, &mut self.stream_of);
             return;
@@ -284,9 +285,13 @@ impl Connections {
             ring.send_quietly(stream, buffer);
         }
         let idle = client.output.open_slots() == 0 && client.output.ready_bytes() == 0;
+        // It ended while its command was on the way to block.
+        let waits = matches!(client.blocked, Some(Blocked::OnKeys(_)));
         let done = match client.closing {
-            Closing::No => connection.ended && idle && client.in_flight.is_idle() && client.blocked.is_none(),
-            Closing::AfterReply => idle && !connection.sending,
+            Closing::No => {
+                connection.ended && (waits || idle && client.in_flight.is_idle() && client.blocked.is_none())
+            }
+            Closing::AfterReply => (idle || waits) && !connection.sending,
             Closing::Now => true,
         };
         if done && !connection.sending {

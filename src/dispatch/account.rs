@@ -12,7 +12,7 @@ use crate::client::{ClientKey, ReplyMode};
 use crate::command_table::{Command, Flag};
 use crate::observability::{LatencyEvent, SlowCommand, slowlog};
 use crate::resp::{Argv, ArgvBuf, Reply};
-use crate::session::CoreState;
+use crate::session::{CoreState, Seat};
 use crate::shard::CommandError;
 
 /// A command has run here; its time is what has passed since the last one ended.
@@ -144,7 +144,21 @@ pub(super) fn gathered(core: &mut CoreState, gather: &Gather, bytes: &[u8]) {
 /// A transaction over several shards has its reply.
 pub(super) fn concluded(core: &mut CoreState, running: &Running, bytes: &[u8]) {
     let argv = running.argv.as_argv();
-    ended(core, running.client, running.slot, &running.command, argv, running.started_ns, bytes);
+    let super::transactions::Purpose::Reply { slot } = running.purpose else {
+        unreachable!("only requests have replies")
+    };
+    ended(core, running.client, slot, &running.command, argv, running.started_ns, bytes);
+}
+
+/// A command that waited has its reply.
+pub(super) fn unblocked(core: &mut CoreState, key: ClientKey, seat: &Seat, bytes: &[u8]) {
+    let failed = note_error(core, bytes);
+    record(core, key, &seat.command, seat.argv.as_argv(), seat.spent_ns, failed);
+    let Some(client) = core.clients.get_mut(key) else { return };
+    client.blocked = None;
+    client.output.complete(seat.slot, bytes);
+    core.unsent.push(key);
+    core.resumed.push(key);
 }
 
 /// A command inside EXEC has run.

@@ -10,6 +10,7 @@
 
 mod account;
 mod admission;
+mod blocking;
 mod gather;
 mod message;
 mod multi;
@@ -145,6 +146,7 @@ impl Dispatch {
                     Box::new(Planned::new(plan(argv), caller, shards))
                 }),
             },
+            Handler::Blocking { .. } => self.blocking(core, key, &command, argv),
             Handler::Client(run) => self.on_client(core, key, &command, run, argv),
             Handler::EveryCore { .. } => self.on_every_core(core, key, &command, argv),
             Handler::OfTransaction(which) => self.of_transaction(core, key, &command, which, argv),
@@ -319,6 +321,8 @@ impl Dispatch {
             return Flow::Next;
         }
         let own = collect(core, asker, args);
+        let now = core.now.unix;
+        core.shard.serve_ready(now);
         let client = core.clients.running(key);
         client.in_flight.barriers += 1;
         let muted = take_muted(&mut client.reply_mode);
@@ -448,7 +452,8 @@ impl Dispatch {
                 continue;
             }
             let Some(mut shard) = self.lender.borrow(other) else { continue };
-            if shard.scheduled {
+            // Those who wait are served by the shard's own core.
+            if shard.scheduled || shard.effects.has_waiters() {
                 continue;
             }
             let mut batch = self.outgoing[other].take().expect("looked at above");

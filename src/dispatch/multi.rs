@@ -189,7 +189,9 @@ impl Dispatch {
                 && place(core, &queued.command, queued.argv.as_argv()) == own
         };
         let client = core.clients.get(key).expect("its request runs");
-        if core.shard.scheduled || client.reply_mode != ReplyMode::On || !commands.iter().all(is_here) {
+        // Clients that wait for a key are served behind the whole of it, which this would not do.
+        let unheard = core.shard.scheduled || core.shard.effects.has_waiters();
+        if unheard || client.reply_mode != ReplyMode::On || !commands.iter().all(is_here) {
             return false;
         }
         let client = core.clients.running(key);
@@ -407,7 +409,9 @@ impl Exec {
             Handler::PerShard { run, merge } => {
                 Box::new(Spread::new(*command, run, merge, *caller, arguments, self.cores))
             }
-            Handler::Transaction { plan, .. } => Box::new(Planned::new(plan(arguments), *caller, self.cores)),
+            Handler::Transaction { plan, .. } | Handler::Blocking { plan, .. } => {
+                Box::new(Planned::new(plan(arguments), *caller, self.cores))
+            }
             Handler::EveryCore { begin, .. } => {
                 begin(&mut Session { core, key }, Args::new(arguments, usize::from(command.names)))?;
                 let asker = Asker { client_id: self.client, db: caller.db, protocol: caller.protocol };
@@ -506,6 +510,7 @@ impl Procedure for Exec {
         loop {
             if let Some((index, mut procedure)) = self.alone.take() {
                 match procedure.next(core, key, std::mem::take(&mut results)) {
+                    Next::Blocked(_) => unreachable!("nothing waits inside EXEC"),
                     Next::Hop { work, .. } => {
                         self.alone = Some((index, procedure));
                         return Next::Hop { work, last: false };
@@ -556,7 +561,8 @@ fn shard_handler(command: &Command) -> Option<ShardHandler> {
         Handler::Shard(run)
         | Handler::ShardOf { run, .. }
         | Handler::PerShard { run, .. }
-        | Handler::Transaction { run, .. } => Some(run),
+        | Handler::Transaction { run, .. }
+        | Handler::Blocking { run, .. } => Some(run),
         _ => None,
     }
 }

@@ -36,6 +36,8 @@ pub enum Next {
     Hop { work: Vec<(usize, Work)>, last: bool },
     /// The encoded reply.
     Done(Vec<u8>),
+    /// The client stands in the lines of this wait.
+    Blocked(u64),
 }
 
 /// Results of the last hop in, the next hop or the reply out.

@@ -38,6 +38,8 @@ pub(super) fn run_here(
     if muted {
         out.truncate(start);
     }
+    let now = core.now.unix;
+    core.shard.serve_ready(now);
     account::ran(core, key, command, argv, failed);
     core.unsent.push(key);
 }
@@ -52,6 +54,7 @@ pub(super) fn run_batch(shard: &mut Shard, now: UnixMillis, batch: &mut Batch) -
         batch.run(range, |item, argv, replies| {
             let start = tick;
             let failed = run_on(shard, now, item, argv, replies);
+            shard.serve_ready(now);
             tick = clock::Monotonic::now().0;
             (tick - start, failed)
         });

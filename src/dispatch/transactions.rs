@@ -24,11 +24,19 @@ use std::collections::VecDeque;
 /// A transaction's client and where its reply belongs.
 pub struct Running {
     pub client: ClientKey,
-    pub slot: u64,
+    pub purpose: Purpose,
     pub command: Command,
     pub argv: ArgvBuf,
     pub started_ns: u64,
     pub procedure: Box<dyn Procedure>,
+}
+
+/// What for.
+pub enum Purpose {
+    /// A request, whose reply belongs into this slot.
+    Reply { slot: u64 },
+    /// Serving a client that waits, because this key of that shard is ready.
+    Move { wait: u64, shard: usize, db: usize, key: Box<[u8]> },
 }
 
 /// A command of one shard that has to wait there for transactions.
@@ -135,12 +143,16 @@ impl Dispatch {
         let slot = client.output.open_slot(muted);
         let running = Running {
             client: key,
-            slot,
+            purpose: Purpose::Reply { slot },
             command: *command,
             argv: argv.to_owned(),
             started_ns: core.tick_ns,
             procedure,
         };
+        self.launch(core, running, parts);
+    }
+
+    pub(super) fn launch(&mut self, core: &mut CoreState, running: Running, parts: Vec<(usize, KeySet)>) {
         core.counters.transactions += 1;
         if let Some(running) = self.at_once(core, running, &parts) {
             let (id, due) = self.transactions.coordinator.begin(&core.shared.sequence, parts);
@@ -171,7 +183,10 @@ impl Dispatch {
             // What the client has sent there before must not be overtaken.
             let busy = self.in_flight[*shard] > 0 || self.outgoing[*shard].is_some();
             match (!busy).then(|| self.lender.borrow(*shard)).flatten() {
-                Some(other) if !other.scheduled => borrowed.push((*shard, other)),
+                // Those who wait are served by the shard's own core.
+                Some(other) if !other.scheduled && !other.effects.has_waiters() => {
+                    borrowed.push((*shard, other))
+                }
                 _ => return Some(running),
             }
         }
@@ -192,17 +207,28 @@ impl Dispatch {
                 results.push((*shard, on(core, *shard, work)));
             }
         }
-        let reply = loop {
+        let end = loop {
             match running.procedure.next(core, running.client, std::mem::take(&mut results)) {
                 Next::Hop { work, .. } => {
                     results = work.into_iter().map(|(shard, work)| (shard, on(core, shard, work))).collect();
                 }
-                Next::Done(reply) => break reply,
+                end => break end,
             }
         };
         drop(borrowed);
-        account::concluded(core, &running, &reply);
+        core.shard.serve_ready(now);
+        self.over(core, &running, end);
         None
+    }
+
+    /// A transaction has ended.
+    fn over(&mut self, core: &mut CoreState, running: &Running, end: Next) {
+        match (end, &running.purpose) {
+            (Next::Done(reply), Purpose::Reply { .. }) => account::concluded(core, running, &reply),
+            (Next::Done(reply), purpose) => self.moved(core, purpose, reply),
+            (Next::Blocked(id), _) => Self::stands(core, running, id),
+            (Next::Hop { .. }, _) => unreachable!("a hop is no end"),
+        }
     }
 
     fn attempt(&mut self, core: &mut CoreState, id: u32) {
@@ -306,12 +332,12 @@ impl Dispatch {
                 assert!(!over, "nothing follows the last hop");
                 coordinator.hop(id, work, last, &mut send);
             }
-            Next::Done(reply) => {
+            end => {
                 if !over {
                     coordinator.conclude(&core.shared.sequence, id, &mut send);
                 }
                 let running = running[id as usize].take().expect("it is under way");
-                account::concluded(core, &running, &reply);
+                self.over(core, &running, end);
                 self.retry_held(core);
             }
         }
@@ -375,7 +401,11 @@ impl Dispatch {
             }
             let now = core.now.unix;
             let shard = &mut core.shard;
-            batch.run(index..index + 1, |item, argv, replies| run_item(shard, now, item, argv, replies));
+            batch.run(index..index + 1, |item, argv, replies| {
+                let result = run_item(shard, now, item, argv, replies);
+                shard.serve_ready(now);
+                result
+            });
         }
     }
 }
@@ -405,11 +435,24 @@ struct Runner<'a> {
 impl Host<Work, Waiting> for Runner<'_> {
     type Result = Contribution;
 
-    fn run(&mut self, _: Txn, work: Work, _: bool) -> Contribution {
-        work.run(self.core)
+    fn run(&mut self, txn: Txn, work: Work, concludes: bool) -> Contribution {
+        let result = work.run(self.core);
+        if !self.core.shard.effects.is_attentive() {
+        } else if concludes {
+            self.concluded(txn);
+        } else {
+            self.core.shard.effects.waits().set_aside(txn.number);
+        }
+        result
     }
 
-    fn concluded(&mut self, _: Txn) {}
+    fn concluded(&mut self, txn: Txn) {
+        let now = self.core.now.unix;
+        if self.core.shard.effects.is_attentive() {
+            self.core.shard.effects.waits().resume(txn.number);
+            self.core.shard.serve_ready(now);
+        }
+    }
 
     fn command(&mut self, waiting: Waiting) {
         let Waiting { origin, mut item, argv } = waiting;
@@ -417,6 +460,7 @@ impl Host<Work, Waiting> for Runner<'_> {
         let now = self.core.now.unix;
         (item.nanoseconds, item.failed) =
             run_item(&mut self.core.shard, now, &item, argv.as_argv(), &mut reply);
+        self.core.shard.serve_ready(now);
         self.late.push((origin, Box::new(Late { item, argv, reply })));
     }
 

@@ -136,10 +136,12 @@ impl Core {
         }
         // Replies of shards that could be borrowed let stalled clients go on, perhaps to other shards.
         loop {
+            dispatch.settle_waits(state);
             for key in std::mem::take(&mut state.resumed) {
                 connections.resume(state, dispatch, ring, key);
             }
             dispatch.run_borrowed(state);
+            dispatch.settle_waits(state);
             if state.resumed.is_empty() {
                 break;
             }
@@ -165,9 +167,10 @@ impl Core {
             change_listening(ring, listeners, change);
         }
         dispatch.release_watches(state);
+        dispatch.settle_waits(state);
         let doorbells = &self.doorbells;
         dispatch.flush(|core| ring.ring_doorbell(&doorbells[core]));
-        more || !state.resumed.is_empty() || dispatch.backlog() > MESH_BACKLOG_MAX
+        more || !state.resumed.is_empty() || !state.unsent.is_empty() || dispatch.backlog() > MESH_BACKLOG_MAX
     }
 
     /// After a request to shut down: closes what is open; true when nothing is left.

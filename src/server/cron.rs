@@ -33,6 +33,10 @@ impl Cron {
     /// How long the core may sleep.
     pub fn due_in(&self, core: &CoreState) -> Duration {
         let periodic = Duration::from_nanos(self.next_ns.saturating_sub(core.now.monotonic_ns));
+        let periodic = match core.waits.next_deadline() {
+            Some(due_ns) => periodic.min(Duration::from_nanos(due_ns.saturating_sub(core.now.monotonic_ns))),
+            None => periodic,
+        };
         if core.paused.is_empty() {
             return periodic;
         }

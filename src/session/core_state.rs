@@ -1,14 +1,15 @@
 //! What one core owns besides its sockets.
 
-use super::{ListeningChange, Settings, Shared};
+use super::{ListeningChange, Settings, Shared, Waits};
 use crate::base::UnixMillis;
 use crate::base::clock;
-use crate::client::{Client, ClientKey, Clients, Closing, WatchedKey};
+use crate::client::{Blocked, Client, ClientKey, Clients, Closing, WatchedKey};
 use crate::command_table::CommandTable;
 use crate::config::Config;
 use crate::mesh::Owned;
 use crate::observability::{CommandStats, Counters, LatencyMonitor, RateMeter, Slowlog};
-use crate::shard::Shard;
+use crate::resp::Reply;
+use crate::shard::{Outcome, Shard};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -46,6 +47,8 @@ pub struct CoreState {
     pub unwatched: Vec<(u64, usize, WatchedKey)>,
     /// Clients held back by CLIENT PAUSE.
     pub paused: Vec<ClientKey>,
+    /// This core's clients that wait for keys.
+    pub waits: Waits,
     /// What this core's clients did in this turn, as MONITOR shows it; told to everybody at its end.
     pub monitor_feed: Vec<u8>,
     /// What MONITOR clients of this core have not been shown yet, by the time of the turn it comes from.
@@ -95,6 +98,7 @@ impl CoreState {
             resumed: Vec::new(),
             unwatched: Vec::new(),
             paused: Vec::new(),
+            waits: Waits::default(),
             monitor_feed: Vec::new(),
             monitor_news: Vec::new(),
         };
@@ -178,8 +182,20 @@ impl CoreState {
 
     /// CLIENT UNBLOCK: ends the wait of a client in a blocking command; whether it was in one. What holds a
     /// client back during CLIENT PAUSE is no such command.
-    pub fn unblock(&mut self, _id: u64, _with_error: bool) -> bool {
-        false
+    pub fn unblock(&mut self, id: u64, with_error: bool) -> bool {
+        let found = self.clients.iter().find(|(_, client)| client.id == id);
+        let Some((_, Client { blocked: Some(Blocked::OnKeys(wait)), protocol, .. })) = found else {
+            return false;
+        };
+        let mut bytes = Vec::new();
+        let mut reply = Reply::new(&mut bytes, *protocol);
+        if with_error {
+            reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        } else {
+            reply.null_array();
+        }
+        let wait = *wait;
+        self.waits.end(wait, Outcome::Unblocked, bytes)
     }
 
     /// A client as the log shows it.
@@ -214,6 +230,9 @@ impl CoreState {
     /// A connection is over: its client leaves the registry.
     pub fn client_left(&mut self, key: ClientKey) -> Option<Box<Client>> {
         self.release_watches(key);
+        if let Some(Blocked::OnKeys(wait)) = self.clients.get(key)?.blocked {
+            self.waits.end(wait, Outcome::Gone, Vec::new());
+        }
         let client = self.clients.remove(key)?;
         self.shared.connections[self.index].0.fetch_sub(1, Ordering::Relaxed);
         if client.monitor {

@@ -5,11 +5,13 @@ mod core_state;
 mod listening;
 mod settings;
 mod shared;
+mod waits;
 
 pub use core_state::{CoreState, Moment};
 pub use listening::{ListeningChange, listen_options};
 pub use settings::Settings;
 pub use shared::{PauseMode, Shared, ShutdownMode};
+pub use waits::{Ask, Seat, Wait, Waits};
 
 use crate::client::{Client, ClientKey};
 

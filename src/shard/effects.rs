@@ -3,7 +3,10 @@
 //! Today the listeners are the counter behind `rdb_changes_since_last_save` and, once they exist, keyspace
 //! notifications, WATCH, tracking, the journal. While nobody listens a change costs one addition.
 
+use super::wait_queue::{Claim, WaitQueues};
+use super::waiting::{Blocker, WaitNews};
 use crate::transaction::{Existence, WatchTable};
+use std::sync::Arc;
 
 /// The names are the ones subscribers to keyspace notifications see.
 macro_rules! events {
@@ -117,6 +120,14 @@ events! {
     New { NewKey = "new", }
 }
 
+impl Event {
+    /// Whether a key may now have something that somebody waits for.
+    fn gives(self) -> bool {
+        use Event::{CopyTo, LPush, MoveTo, NewKey, RPush, RenameTo, Restore, SortStore};
+        matches!(self, LPush | RPush | RenameTo | CopyTo | MoveTo | Restore | SortStore | NewKey)
+    }
+}
+
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Change {
     pub db: usize,
@@ -131,7 +142,11 @@ pub struct Effects {
     listening: bool,
     /// The keys of this shard that clients watch.
     watch: WatchTable,
-    /// Whether somebody listens or watches: one test for the common case.
+    /// The clients that wait for keys of this shard.
+    waits: WaitQueues<Blocker>,
+    /// For the cores of clients that waited; carried there by this shard's core.
+    pub wait_news: Vec<WaitNews>,
+    /// Whether somebody listens, watches or waits: one test for the common case.
     attentive: bool,
     /// Changes since the last save.
     dirty: u64,
@@ -141,7 +156,15 @@ impl Effects {
     /// `seeds` must not be known to clients.
     pub fn new(databases: usize, seeds: [u64; 4]) -> Self {
         let watch = WatchTable::new(databases, seeds);
-        Self { changes: Vec::new(), listening: false, watch, attentive: false, dirty: 0 }
+        Self {
+            changes: Vec::new(),
+            listening: false,
+            watch,
+            waits: WaitQueues::new(databases, seeds),
+            wait_news: Vec::new(),
+            attentive: false,
+            dirty: 0,
+        }
     }
 
     #[inline]
@@ -159,6 +182,9 @@ impl Effects {
         } else {
             self.watch.changed(db, key);
         }
+        if event.gives() {
+            self.waits.ready(db, key);
+        }
         if self.listening {
             self.changes.push(Change { db, key: key.into(), event });
         }
@@ -172,7 +198,38 @@ impl Effects {
 
     pub fn unwatch(&mut self, client: u64, db: usize, key: &[u8]) {
         self.watch.unwatch(client, db, key);
-        self.attentive = self.listening || !self.watch.is_empty();
+        self.look_around();
+    }
+
+    /// Sees whether anybody is left who wants to hear of changes.
+    pub fn look_around(&mut self) {
+        self.attentive = self.listening || !self.watch.is_empty() || !self.waits.is_empty();
+    }
+
+    #[inline]
+    pub fn is_attentive(&self) -> bool {
+        self.attentive
+    }
+
+    /// A client joins the line of a key.
+    pub fn wait(&mut self, db: usize, key: &[u8], claim: Arc<Claim>, blocker: Blocker) {
+        self.waits.wait(db, key, blocker.id, claim, blocker);
+        self.attentive = true;
+    }
+
+    pub fn waits(&mut self) -> &mut WaitQueues<Blocker> {
+        &mut self.waits
+    }
+
+    /// Whether clients wait for keys of this shard: then only its own core may change it, for it serves them.
+    pub fn has_waiters(&self) -> bool {
+        !self.waits.is_empty()
+    }
+
+    /// Two databases have changed places; those who wait have not.
+    pub fn swapped(&mut self, a: usize, b: usize) {
+        self.waits.all_ready(a);
+        self.waits.all_ready(b);
     }
 
     /// What clients watch, to tell it of more than one key, or to ask it.
@@ -183,8 +240,13 @@ impl Effects {
     /// An event beside the change itself, such as `new`.
     #[inline]
     pub fn announce(&mut self, db: usize, key: &[u8], event: Event) {
-        if self.listening {
-            self.changes.push(Change { db, key: key.into(), event });
+        if self.attentive {
+            if event.gives() {
+                self.waits.ready(db, key);
+            }
+            if self.listening {
+                self.changes.push(Change { db, key: key.into(), event });
+            }
         }
     }
 
@@ -199,7 +261,7 @@ impl Effects {
 
     pub fn listen(&mut self, listening: bool) {
         self.listening = listening;
-        self.attentive = listening || !self.watch.is_empty();
+        self.look_around();
         self.changes.clear();
     }
 

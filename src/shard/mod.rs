@@ -8,6 +8,7 @@ mod error;
 mod maintenance;
 mod route;
 mod wait_queue;
+mod waiting;
 
 pub use context::{Context, Updated};
 pub use effects::{Change, Class, Effects, Event};
@@ -15,6 +16,7 @@ pub use error::{CommandError, CommandResult};
 pub use maintenance::Maintenance;
 pub use route::{shard_of_key, shard_of_slot};
 pub use wait_queue::{Claim, Fit, Offer, Outcome, WaitQueues};
+pub use waiting::{Blocker, WaitEvent, WaitNews, Wish};
 
 use crate::base::UnixMillis;
 use crate::base::random::Random;
@@ -186,6 +188,7 @@ impl Shard {
         self.effects.watched().swapped(a, b, |db, key| existence(&databases[db], key, now));
         self.databases.swap(a, b);
         self.swap_field_deadlines(a, b);
+        self.effects.swapped(a, b);
         // One change of the server, in which every shard takes part.
         self.effects.add_dirty(u64::from(self.index == 0));
     }

@@ -169,6 +169,15 @@ impl<T: Clone> WaitQueues<T> {
         }
     }
 
+    /// All keys of a database may have something new.
+    pub fn all_ready(&mut self, db: usize) {
+        for (key, line) in &mut self.databases[db] {
+            if !std::mem::replace(&mut line.ready, true) {
+                self.ready.push_back((db, key.clone()));
+            }
+        }
+    }
+
     /// What the hop just run has made ready waits for the end of its transaction, as inside MULTI.
     pub fn set_aside(&mut self, number: u64) {
         if self.ready.is_empty() {
