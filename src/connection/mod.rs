@@ -289,8 +289,7 @@ impl Connections {
         let waits = matches!(client.blocked, Some(Blocked::OnKeys(_)));
         let done = match client.closing {
             Closing::No => {
-                connection.ended
-                    && (waits || idle && client.in_flight.is_idle() && client.blocked.is_none())
+                connection.ended && (waits || idle && client.in_flight.is_idle() && client.blocked.is_none())
             }
             Closing::AfterReply => (idle || waits) && !connection.sending,
             Closing::Now => true,

@@ -70,8 +70,15 @@ impl Dispatch {
             _ => Inner::Planned(Planned::new(plan(argv), caller, core.cores)),
         };
         let names = usize::from(command.names);
-        let procedure =
-            Await { inner, run, names, argv: Arc::new(argv.to_owned()), caller, order: Some(order), wait: None };
+        let procedure = Await {
+            inner,
+            run,
+            names,
+            argv: Arc::new(argv.to_owned()),
+            caller,
+            order: Some(order),
+            wait: None,
+        };
         self.begin(core, key, command, argv, parts, Box::new(procedure));
         Flow::Next
     }
@@ -193,7 +200,12 @@ impl Dispatch {
     }
 
     /// Runs something about lines on a core, and serves whom that concerns.
-    fn on_core(&mut self, core: &mut CoreState, shard: usize, run: impl FnOnce(&mut CoreState) + Send + 'static) {
+    fn on_core(
+        &mut self,
+        core: &mut CoreState,
+        shard: usize,
+        run: impl FnOnce(&mut CoreState) + Send + 'static,
+    ) {
         let run = move |core: &mut CoreState| -> Contribution {
             run(core);
             let now = core.now.unix;
@@ -219,8 +231,7 @@ impl Dispatch {
         let caller = Caller { db: wait.db, protocol: client.protocol, no_touch: client.no_touch };
         let argv = seat.argv.as_argv();
         let planned = Planned::new(plan(argv), caller, core.cores);
-        let procedure =
-            Box::new(Moving { planned, claim: Arc::clone(&wait.claim), hops: 0, claimed: false });
+        let procedure = Box::new(Moving { planned, claim: Arc::clone(&wait.claim), hops: 0, claimed: false });
         let parts = intentions(core, &seat.command, argv);
         let running = Running {
             client: wait.client,
@@ -291,7 +302,10 @@ struct Await {
 
 enum Inner {
     /// Runs and, if it finds nothing, joins the lines, at once.
-    OneShard { shard: usize, begun: bool },
+    OneShard {
+        shard: usize,
+        begun: bool,
+    },
     Planned(Planned),
 }
 

@@ -377,7 +377,9 @@ impl Exec {
             Handler::PerShard { run, merge } => {
                 Box::new(Spread::new(*command, run, merge, *caller, arguments, self.cores))
             }
-            Handler::Transaction { plan, .. } | Handler::Blocking { plan, .. } => Box::new(Planned::new(plan(arguments), *caller, self.cores)),
+            Handler::Transaction { plan, .. } | Handler::Blocking { plan, .. } => {
+                Box::new(Planned::new(plan(arguments), *caller, self.cores))
+            }
             Handler::EveryCore { begin, .. } => {
                 begin(&mut Session { core, key }, Args::new(arguments, usize::from(command.names)))?;
                 let asker = Asker { client_id: self.client, db: caller.db, protocol: caller.protocol };

@@ -184,7 +184,9 @@ impl Dispatch {
             let busy = self.in_flight[*shard] > 0 || self.outgoing[*shard].is_some();
             match (!busy).then(|| self.lender.borrow(*shard)).flatten() {
                 // Those who wait are served by the shard's own core.
-                Some(other) if !other.scheduled && !other.effects.has_waiters() => borrowed.push((*shard, other)),
+                Some(other) if !other.scheduled && !other.effects.has_waiters() => {
+                    borrowed.push((*shard, other))
+                }
                 _ => return Some(running),
             }
         }

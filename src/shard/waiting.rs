@@ -3,8 +3,8 @@
 //! A shard serves right after the command, or the transaction, that made a key ready; the reply joins the
 //! shard's news, which its core carries to the client's.
 
-use super::{Context, Fit, Offer, Shard};
 use super::wait_queue::Claim;
+use super::{Context, Fit, Offer, Shard};
 use crate::base::UnixMillis;
 use crate::keyspace::ValueRef;
 use crate::resp::{Protocol, Reply};
@@ -91,7 +91,9 @@ impl Shard {
             None => Fit::Stop,
             Some(entry) if !blocker.wish.wants(entry.value()) => Fit::Pass,
             // Keys that transactions hold must not be touched in passing.
-            Some(_) if held || blocker.elsewhere || scheduled && blocker.wish.reaches_further() => Fit::Elsewhere,
+            Some(_) if held || blocker.elsewhere || scheduled && blocker.wish.reaches_further() => {
+                Fit::Elsewhere
+            }
             Some(_) => Fit::Serve,
         };
         match effects.waits().offer(db, key, fit) {
