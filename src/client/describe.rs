@@ -135,7 +135,7 @@ mod tests {
         };
         assert_eq!(flags(|_| ()), "N");
         assert_eq!(flags(|client| client.monitor = true), "O");
-        assert_eq!(flags(|client| client.blocked = Some(Blocked::Paused)), "b");
+        assert_eq!(flags(|client| client.blocked = Some(crate::client::Blocked::Paused)), "b");
         assert_eq!(flags(|client| client.closing = Closing::AfterReply), "c");
         assert_eq!(flags(|client| client.closing = Closing::Now), "A");
         assert_eq!(

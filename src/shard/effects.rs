@@ -241,6 +241,8 @@ impl Effects {
     #[inline]
     pub fn announce(&mut self, db: usize, key: &[u8], event: Event) {
         if self.attentive {
+            // It may be about another key than the change itself (the destination of LMOVE).
+            self.watch.changed(db, key);
             if event.gives() {
                 self.waits.ready(db, key);
             }
