@@ -98,7 +98,6 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Blocked;
 
     fn client() -> Client {
         let mut client = Client::new(7, UnixMillis(1_999));
