@@ -7,7 +7,7 @@ Mode own: the suite starts its servers through a wrapper at src/redis-server, as
 
 What is known not to pass stands in the skip list, one line each with a reason:
 
-    unit[@mode] | test name, /regular expression, or tag:NAME | reason
+    unit[@mode[:shards]] | test name, /regular expression, or tag:NAME | reason
 
 unit may be a pattern (`unit/type/*`, `*`). Only what is not listed can fail the run; a line that matches no test of
 a unit it names is reported, so that the list shrinks as the server grows.
@@ -49,14 +49,16 @@ class Entry:
     """A line of the skip list."""
     unit: str
     mode: str | None
+    shards: int | None
     what: str
     reason: str
     line: int
     used: bool = False
     seen: bool = False
 
-    def covers(self, unit):
-        return fnmatch.fnmatchcase(unit.name, self.unit) and self.mode in (None, unit.mode)
+    def covers(self, unit, shards):
+        return (fnmatch.fnmatchcase(unit.name, self.unit) and self.mode in (None, unit.mode)
+                and self.shards in (None, shards))
 
     @property
     def tag(self):
@@ -154,8 +156,9 @@ def read_skip_list(path):
         rest = parts[-1].rsplit(" | ", 1)
         if len(parts) != 2 or len(rest) != 2 or not rest[1].strip():
             raise SystemExit(f"{path}:{number}: expected `unit | test | reason`")
-        unit, _, mode = parts[0].strip().partition("@")
-        entries.append(Entry(unit, mode or None, rest[0].strip(), rest[1].strip(), number))
+        unit, _, condition = parts[0].strip().partition("@")
+        mode, _, shards = condition.partition(":")
+        entries.append(Entry(unit, mode or None, int(shards) if shards else None, rest[0].strip(), rest[1].strip(), number))
     return entries
 
 
@@ -193,7 +196,7 @@ def read_helper(options):
 
 def run_unit(unit, shards, entries, options):
     result = Result(unit)
-    covering = [] if options.run_listed else [entry for entry in entries if entry.covers(unit)]
+    covering = [] if options.run_listed else [entry for entry in entries if entry.covers(unit, shards)]
     with tempfile.TemporaryDirectory(prefix="pinion-suite-") as directory:
         home = prepare(pathlib.Path(directory), shards, options)
         started = time.monotonic()

@@ -89,6 +89,11 @@ impl Arg {
         Self { multiple: true, ..self }
     }
 
+    /// The token is repeated with it.
+    pub const fn multiple_token(self) -> Self {
+        Self { multiple_token: true, ..self }
+    }
+
     pub const fn since(self, version: &'static str) -> Self {
         Self { since: Some(version), ..self }
     }

@@ -297,6 +297,8 @@ impl CommandSpec {
             // the connection.
             _ if matches!(self.handler, Handler::Container) => false,
             Category::Keyspace if self.categories.contains(&Category::Connection) => false,
+            // SORT belongs to the types that it sorts.
+            Category::Keyspace if self.categories.contains(&Category::List) => false,
             _ => Self::category_of(self.group) == Some(category),
         };
         Category::ALL

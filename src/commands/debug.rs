@@ -102,7 +102,7 @@ impl<'a> Action<'a> {
             (b"QUICKLIST", 1 | 2) => Self::Quicklist(args.bytes()?),
             (b"QUICKLIST-PACKED-THRESHOLD", 1) => {
                 let bytes = crate::config::units::parse_memory(args.bytes()?);
-                bytes.filter(|bytes| *bytes != 1 && *bytes < 4 << 30).ok_or(CommandError::Text(
+                bytes.filter(|bytes| *bytes < 4 << 30).ok_or(CommandError::Text(
                     "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
                 ))?;
                 Self::Nothing

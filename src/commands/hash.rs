@@ -32,7 +32,7 @@ pub(super) const COMMANDS: &[&CommandSpec] = &[
 ];
 
 /// One reply with this many random elements is more than any client asks for in earnest.
-pub(super) const RANDOM_COUNT_MAX: u64 = 1 << 30;
+pub(super) const RANDOM_COUNT_MAX: u64 = 1 << 24;
 
 pub(super) fn write_entry(reply: &mut Reply<'_>, entry: Entry<'_>) {
     match entry {

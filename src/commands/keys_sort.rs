@@ -246,12 +246,16 @@ fn elements(ctx: &mut Context<'_>, key: &[u8], reversed: bool) -> Result<Element
         (TypeName::Set, ValueRef::Packed(packed)) => {
             packed.as_set().ok_or(CommandError::WrongType)?.for_each(|member| texts.push(member.to_vec()));
         }
+        (TypeName::SortedSet, ValueRef::Boxed(Value::SortedSet(set))) => {
+            set.each(|member, _| texts.push(member.to_vec()));
+        }
         (TypeName::Set, ValueRef::Boxed(Value::Set(set))) => {
             set.as_ref().for_each(|member| texts.push(member.to_vec()));
         }
         _ => return Err(CommandError::WrongType),
     }
-    if reversed && name == TypeName::SortedSet {
+    // A set has no order to reverse.
+    if reversed && name != TypeName::Set {
         texts.reverse();
     }
     Ok(Elements { texts, is_set: name == TypeName::Set })
@@ -563,7 +567,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "until HSET and SADD are there"]
     fn sort_by_fields_and_sets() {
         check(
             r#"

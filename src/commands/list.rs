@@ -507,7 +507,8 @@ fn lpos(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Com
     let needle = Entry::of(element);
     let last = list.len() - 1;
     let looked_at = if options.len_max == 0 { usize::MAX } else { options.len_max };
-    let passed_over = options.rank.unsigned_abs() as usize - 1;
+    // The smallest integer has no counterpart: C takes it for -1.
+    let passed_over = options.rank.checked_abs().map_or(0, |rank| rank as usize - 1);
     let is_it = |(place, entry): (usize, Entry<'_>)| (entry == needle).then_some(place);
     if options.rank > 0 {
         let found = list.iter().enumerate().take(looked_at).filter_map(is_it).skip(passed_over);
@@ -553,7 +554,7 @@ impl LposOptions {
         while args.remaining() > 0 {
             let value_follows = args.remaining() > 1;
             if value_follows && args.option("RANK") {
-                options.rank = args.integer_in(-i64::MAX, i64::MAX, RANK_OUT_OF_RANGE)?;
+                options.rank = args.integer()?;
                 if options.rank == 0 {
                     return Err(RANK_ZERO);
                 }
@@ -572,9 +573,6 @@ impl LposOptions {
 const RANK_ZERO: CommandError = CommandError::Text(
     "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... \
      or use negative to start from the end of the list",
-);
-const RANK_OUT_OF_RANGE: CommandError = CommandError::Text(
-    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
 );
 const COUNT_NEGATIVE: CommandError = CommandError::Text("ERR COUNT can't be negative");
 const MAXLEN_NEGATIVE: CommandError = CommandError::Text("ERR MAXLEN can't be negative");
@@ -608,11 +606,11 @@ mod tests {
             > LPOP l 0
             []
             > LPOP missing 0
-            nil
+            NullArray
             > LPOP missing
             nil
             > RPOP missing 2
-            nil
+            NullArray
             > LPOP l -1
             -ERR value is out of range, must be positive
             > LPOP l x

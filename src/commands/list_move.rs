@@ -433,7 +433,7 @@ mod tests {
             > LMPOP 2 x b RIGHT COUNT 5
             [$b, [$2, $1]]
             > LMPOP 2 x b RIGHT COUNT 5
-            nil
+            NullArray
             > LMPOP 2 x s RIGHT
             -WRONGTYPE Operation against a key holding the wrong kind of value
             > LMPOP 0 x RIGHT

@@ -9,7 +9,7 @@ use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler, HopWork,
     KeySpec, Kind, Plan, Step,
 };
-use crate::keyspace::{Keyspace, Ttl, ValueRef};
+use crate::keyspace::{Keyspace, Ttl};
 use crate::resp::{Argv, Reply};
 use crate::shard::{CommandError, CommandResult, Context, Event};
 use crate::types::encoding::Entry;
@@ -172,8 +172,7 @@ impl<'a> Request<'a> {
     }
 
     fn parse_count(argv: Argv<'a>) -> Result<Self, CommandError> {
-        let number =
-            argv.get(1).and_then(parse_i64).filter(|number| (1..=i64::from(i32::MAX)).contains(number));
+        let number = argv.get(1).and_then(parse_i64).filter(|number| *number >= 1);
         let number = number.ok_or(CommandError::Text("ERR numkeys should be greater than 0"))? as usize;
         if number > argv.len() - 2 {
             return Err(CommandError::Text("ERR Number of keys can't be greater than number of args"));
@@ -229,7 +228,8 @@ impl Operation {
         }
         let mut result = Set::default();
         self.run(sets, limits, |member| {
-            result.add(member.as_bytes(&mut itoa::Buffer::new()), limits) || true
+            result.add(member.as_bytes(&mut itoa::Buffer::new()), limits);
+            true
         });
         result
     }
@@ -262,11 +262,7 @@ fn check(ctx: &mut Context<'_>, keys: Argv<'_>) -> CommandResult {
 
 /// The sets of keys that [`check`] has seen.
 fn sets<'a>(keyspace: &'a Keyspace, keys: Argv<'_>) -> Vec<Option<SetRef<'a>>> {
-    let set = |key| match keyspace.find(key)?.value() {
-        ValueRef::Packed(packed) => packed.as_set(),
-        ValueRef::Boxed(Value::Set(set)) => Some(set.as_ref()),
-        _ => None,
-    };
+    let set = |key| keyspace.find(key)?.value().as_set();
     keys.iter().map(set).collect()
 }
 
@@ -618,6 +614,8 @@ mod tests {
             -ERR numkeys should be greater than 0
             > SINTERCARD x a
             -ERR numkeys should be greater than 0
+            > SINTERCARD 9223372036854775807 a
+            -ERR Number of keys can't be greater than number of args
             > SINTERCARD 3 a b
             -ERR Number of keys can't be greater than number of args
             > SINTERCARD 2 a b c

@@ -235,12 +235,14 @@ fn number_of(names: Names, word: &[u8]) -> Result<u32, Refusal> {
 }
 
 fn parse_choices(names: Names, words: &[&[u8]]) -> Result<u32, Refusal> {
-    if words.is_empty() {
-        return number_of(names, b"");
+    let bits = |bits, word| Ok(bits | number_of(names, word)?);
+    match words {
+        [] => number_of(names, b""),
+        // One quoted argument may hold several words, as in `--shutdown-on-sigterm "nosave force"`. Two spaces
+        // in a row are an empty word, which no choice is called.
+        [one] => one.split(|byte| *byte == b' ').try_fold(0, bits),
+        several => several.iter().copied().try_fold(0, bits),
     }
-    // One quoted argument may hold several words, as in `--shutdown-on-sigterm "nosave force"`.
-    let words = words.iter().flat_map(|word| word.split(|byte| *byte == b' '));
-    words.filter(|word| !word.is_empty()).try_fold(0, |bits, word| Ok(bits | number_of(names, word)?))
 }
 
 fn parse_addresses(words: &[&[u8]]) -> Result<Vec<Bytes>, Refusal> {

@@ -82,7 +82,14 @@ pub(super) fn refuse(core: &mut CoreState, key: ClientKey, command: Option<&Comm
     if let Some(command) = command {
         core.command_stats.rejected(command.id);
     }
-    let text = error.text();
+    let mut text = error.text();
+    if command.is_some_and(|command| command.spec.full_name == "exec") {
+        // An EXEC that cannot run ends the transaction all the same; the code of a wrong arity is left out.
+        let reason = text.strip_prefix(b"ERR ").unwrap_or(&text);
+        text = [b"EXECABORT Transaction discarded because of: ", reason].concat().into();
+        core.clients.running(key).multi = None;
+        core.release_watches(key);
+    }
     core.command_stats.error(&text);
     core.counters.errors_replied += 1;
     let client = core.clients.running(key);

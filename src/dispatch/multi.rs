@@ -7,10 +7,11 @@
 use super::account;
 use super::message::Message;
 use super::procedure::{Caller, Everywhere, Next, Planned, Procedure, Spread, Work, run_handler};
+use super::run::run_here;
 use super::transactions::intentions;
 use super::{Dispatch, Flow, route};
 use crate::base::UnixMillis;
-use crate::client::{ClientKey, QueuedCommand, WatchedKey};
+use crate::client::{ClientKey, QueuedCommand, ReplyMode, WatchedKey};
 use crate::command_table::{
     Args, Asker, Command, Contribution, Flag, Handler, ShardHandler, TransactionCommand,
 };
@@ -31,7 +32,7 @@ impl Dispatch {
         command: &Command,
         argv: Argv<'_>,
     ) -> bool {
-        let runs = matches!(command.spec.handler, Handler::OfTransaction(_))
+        let runs = matches!(command.spec.handler, Handler::OfTransaction(which) if !matches!(which, TransactionCommand::Unwatch))
             || matches!(command.spec.name, "QUIT" | "RESET");
         if runs {
             return false;
@@ -84,9 +85,6 @@ impl Dispatch {
                 core.clients.running(key).multi = None;
                 core.release_watches(key);
                 self.say(core, key, command, argv, |reply| reply.ok());
-            }
-            TransactionCommand::Unwatch if in_multi => {
-                self.say(core, key, command, argv, |reply| reply.simple("QUEUED"));
             }
             TransactionCommand::Unwatch => {
                 core.release_watches(key);
@@ -154,6 +152,11 @@ impl Dispatch {
             account::monitor(core, key, &queued.command, queued.argv.as_argv());
         }
         account::monitor(core, key, command, argv);
+        if core.clients.running(key).watching.is_empty()
+            && self.exec_here(core, key, command, argv, &commands)
+        {
+            return;
+        }
         let client = core.clients.running(key);
         let watched = client.watching.take();
         let id = client.id;
@@ -168,6 +171,39 @@ impl Dispatch {
             return account::replied(core, key, command, argv, &bytes);
         }
         self.begin(core, key, command, argv, parts, Box::new(exec));
+    }
+
+    /// The common case: no watched key, all keys live here and no transaction is under way here. The commands run
+    /// one after the other, straight into the client's output. `false` if that is not the case.
+    fn exec_here(
+        &mut self,
+        core: &mut CoreState,
+        key: ClientKey,
+        command: &Command,
+        argv: Argv<'_>,
+        commands: &[QueuedCommand],
+    ) -> bool {
+        let own = Place::Shard(core.index);
+        let is_here = |queued: &QueuedCommand| {
+            !matches!(queued.command.spec.handler, Handler::ShardOf { .. })
+                && place(core, &queued.command, queued.argv.as_argv()) == own
+        };
+        let client = core.clients.get(key).expect("its request runs");
+        // Those who wait are served behind the last command, not in between.
+        let in_the_way = core.shard.scheduled || core.shard.effects.has_waiters();
+        if in_the_way || client.reply_mode != ReplyMode::On || !commands.iter().all(is_here) {
+            return false;
+        }
+        let client = core.clients.running(key);
+        let caller = Caller { db: client.db, protocol: client.protocol, no_touch: client.no_touch };
+        Reply::new(client.output.writer(), caller.protocol).array(commands.len());
+        for QueuedCommand { command, argv } in commands {
+            let run = shard_handler(command).expect("placed on a shard");
+            run_here(core, key, command, run, argv.as_argv());
+        }
+        core.unsent.push(key);
+        account::ran(core, key, command, argv, false);
+        true
     }
 
     /// Tells the owners of watched keys that their watchers have gone.
@@ -186,12 +222,15 @@ impl Dispatch {
     }
 }
 
+/// Keys for another thread, which may be asked for more than once.
+type SharedKeys = Arc<[Box<[u8]>]>;
+
 /// WATCH: registers keys with their owners.
 struct Watch {
     client: u64,
     db: usize,
     protocol: Protocol,
-    by_shard: Vec<(usize, Arc<[Box<[u8]>]>)>,
+    by_shard: Vec<(usize, SharedKeys)>,
 }
 
 impl Procedure for Watch {
@@ -315,7 +354,7 @@ impl Exec {
                 Handler::ShardOf { pick, .. } => {
                     add(pick(argv, self.cores).min(self.cores - 1), &[], Some(Mode::Shared))
                 }
-                Handler::Client(_) => {}
+                Handler::Client(_) | Handler::OfTransaction(_) => {}
                 _ => {
                     let parts = intentions(core, &queued.command, argv);
                     if parts.is_empty() {
@@ -343,14 +382,7 @@ impl Exec {
         let mut list: Vec<(ShardHandler, usize, Caller, Arc<ArgvBuf>)> = Vec::with_capacity(indices.len());
         for index in indices {
             let Planning { command, argv, caller } = &self.commands[*index];
-            let run = match command.spec.handler {
-                Handler::Shard(run)
-                | Handler::ShardOf { run, .. }
-                | Handler::PerShard { run, .. }
-                | Handler::Transaction { run, .. }
-                | Handler::Blocking { run, .. } => run,
-                _ => unreachable!("planned for a shard"),
-            };
+            let run = shard_handler(command).expect("planned for a shard");
             list.push((run, usize::from(command.names), *caller, argv.clone()));
         }
         Work::Shard(Box::new(move |shard: &mut Shard, now: UnixMillis| -> Contribution {
@@ -392,8 +424,15 @@ impl Exec {
     /// Runs a command of the client itself.
     fn run_client(&mut self, core: &mut CoreState, key: ClientKey, index: usize) {
         let Planning { command, argv, .. } = &self.commands[index];
-        let Handler::Client(run) = command.spec.handler else { unreachable!("planned for the client") };
         let mut bytes = Vec::new();
+        if let Handler::OfTransaction(_) = command.spec.handler {
+            // UNWATCH: EXEC has released the watched keys already.
+            let protocol = core.clients.get(key).map_or(Protocol::Resp2, |client| client.protocol);
+            Reply::new(&mut bytes, protocol).ok();
+            account::inside(core, key, command, argv.as_argv(), &bytes, 0);
+            return self.replies.put(index, bytes);
+        }
+        let Handler::Client(run) = command.spec.handler else { unreachable!("planned for the client") };
         if let Some(client) = core.clients.get(key) {
             let protocol = client.protocol;
             let args = Args::new(argv.as_argv(), usize::from(command.names));
@@ -513,6 +552,18 @@ impl Procedure for Exec {
 
     fn needs_only_shards(&self) -> bool {
         !self.commands.iter().any(|queued| matches!(queued.command.spec.handler, Handler::EveryCore { .. }))
+    }
+}
+
+/// What runs on a shard for a command whose keys are all there.
+fn shard_handler(command: &Command) -> Option<ShardHandler> {
+    match command.spec.handler {
+        Handler::Shard(run)
+        | Handler::ShardOf { run, .. }
+        | Handler::PerShard { run, .. }
+        | Handler::Transaction { run, .. }
+        | Handler::Blocking { run, .. } => Some(run),
+        _ => None,
     }
 }
 

@@ -20,7 +20,8 @@ use super::Detached;
 use super::slab::{self, Slab};
 use crate::base::UnixMillis;
 use crate::types::{
-    Encoding, HeapString, PackedRef, StringRef, StringValue, TypeName, Value, encoding_of_set,
+    Encoding, HashRef, HeapString, PackedRef, SetRef, StringRef, StringValue, TypeName, Value,
+    encoding_of_set,
 };
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -77,6 +78,28 @@ pub enum ValueRef<'a> {
     Int(i64),
     Boxed(&'a Value),
     Packed(PackedRef<'a>),
+}
+
+impl<'a> ValueRef<'a> {
+    /// The hash as it is at a moment, unless this is another type.
+    #[inline]
+    pub fn as_hash(self, now: UnixMillis) -> Option<HashRef<'a>> {
+        match self {
+            Self::Packed(packed) => packed.as_hash(),
+            Self::Boxed(Value::Hash(hash)) => Some(hash.at(now)),
+            _ => None,
+        }
+    }
+
+    /// The set, unless this is another type.
+    #[inline]
+    pub fn as_set(self) -> Option<SetRef<'a>> {
+        match self {
+            Self::Packed(packed) => packed.as_set(),
+            Self::Boxed(Value::Set(set)) => Some(set.as_ref()),
+            _ => None,
+        }
+    }
 }
 
 /// A key and its value, borrowed from the keyspace.

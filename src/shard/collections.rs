@@ -28,9 +28,7 @@ impl Context<'_> {
         let now = self.now;
         match self.read(key).map(|entry| entry.value()) {
             None => Ok(None),
-            Some(ValueRef::Packed(packed)) => packed.as_hash().map(Some).ok_or(CommandError::WrongType),
-            Some(ValueRef::Boxed(Value::Hash(hash))) => Ok(Some(hash.at(now))),
-            Some(_) => Err(CommandError::WrongType),
+            Some(value) => value.as_hash(now).map(Some).ok_or(CommandError::WrongType),
         }
     }
 
@@ -61,9 +59,7 @@ impl Context<'_> {
     pub fn read_set(&mut self, key: &[u8]) -> Result<Option<SetRef<'_>>, CommandError> {
         match self.read(key).map(|entry| entry.value()) {
             None => Ok(None),
-            Some(ValueRef::Packed(packed)) => packed.as_set().map(Some).ok_or(CommandError::WrongType),
-            Some(ValueRef::Boxed(Value::Set(set))) => Ok(Some(set.as_ref())),
-            Some(_) => Err(CommandError::WrongType),
+            Some(value) => value.as_set().map(Some).ok_or(CommandError::WrongType),
         }
     }
 
@@ -108,7 +104,7 @@ impl Context<'_> {
         }
         let hash = entry.value_mut().and_then(Hash::of_mut).expect("just seen");
         let removed = hash.remove_due(now, count);
-        let (earliest, emptied) = (hash.earliest_deadline(), hash.len() == 0);
+        let (earliest, emptied) = (hash.earliest_deadline(), hash.is_empty());
         if emptied {
             entry.remove(lazily);
         }
@@ -153,5 +149,58 @@ impl Shard {
         };
         let list = std::mem::take(&mut self.field_deadlines.0);
         self.field_deadlines.0 = list.into_iter().map(|(due, db, key)| (due, other(db), key)).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::Detached;
+    use crate::shard::Maintenance;
+
+    fn shard_with_hash(fields: u64) -> Shard {
+        let mut shard = Shard::new(2, [1, 2, 3, 4]);
+        shard
+            .context(0, UnixMillis(100), false)
+            .update_hash(b"h", true, |hash, limits| {
+                for field in 0..fields {
+                    let name = field.to_string().into_bytes();
+                    hash.set(&name, b"v", limits);
+                    hash.set_deadline(&name, UnixMillis(200 + field), limits);
+                }
+            })
+            .expect("a hash");
+        shard
+    }
+
+    fn len(shard: &Shard, db: usize, key: &[u8]) -> Option<usize> {
+        let entry = shard.databases[db].find(key)?;
+        entry.value().as_hash(UnixMillis(0)).map(HashRef::len)
+    }
+
+    #[test]
+    fn due_fields_go_in_slices_without_being_looked_at() {
+        let mut shard = shard_with_hash(1000);
+        assert_eq!(shard.expire_slice(UnixMillis(200)), Maintenance::Rest);
+        assert_eq!(len(&shard, 0, b"h"), Some(1000), "at the deadline it is still there");
+        assert!(shard.expire_fields_slice(UnixMillis(700), 64));
+        assert_eq!(len(&shard, 0, b"h"), Some(936));
+        while shard.expire_slice(UnixMillis(700)) == Maintenance::More {}
+        assert_eq!(len(&shard, 0, b"h"), Some(500));
+        while shard.expire_slice(UnixMillis(5000)) == Maintenance::More {}
+        assert_eq!(len(&shard, 0, b"h"), None, "an empty hash is none");
+        assert!(shard.field_deadlines.0.is_empty());
+    }
+
+    #[test]
+    fn hashes_that_move_keep_their_deadlines() {
+        let mut shard = shard_with_hash(3);
+        let moved: Detached = shard.databases[0].take(b"h").expect("there");
+        shard.context(0, UnixMillis(100), false).put(b"moved", moved);
+        shard.swap(0, 1);
+        while shard.expire_slice(UnixMillis(202)) == Maintenance::More {}
+        assert_eq!(len(&shard, 1, b"moved"), Some(1));
+        let mut context = shard.context(1, UnixMillis(300), false);
+        assert!(context.read_hash(b"moved").expect("a hash").is_none(), "who looks removes it");
     }
 }

@@ -44,6 +44,8 @@ pub enum Class {
     Expired,
     /// `e`
     Evicted,
+    /// `z`
+    SortedSet,
     /// `n`, new keys; not part of `A`
     New,
 }
@@ -66,6 +68,24 @@ events! {
         Append = "append",
         IncrBy = "incrby",
         IncrByFloat = "incrbyfloat",
+        SetBit = "setbit",
+        PfAdd = "pfadd",
+    }
+    SortedSet {
+        ZAdd = "zadd",
+        ZIncr = "zincr",
+        ZRem = "zrem",
+        ZRemRangeByRank = "zremrangebyrank",
+        ZRemRangeByScore = "zremrangebyscore",
+        ZRemRangeByLex = "zremrangebylex",
+        ZPopMin = "zpopmin",
+        ZPopMax = "zpopmax",
+        ZRangeStore = "zrangestore",
+        ZUnionStore = "zunionstore",
+        ZInterStore = "zinterstore",
+        ZDiffStore = "zdiffstore",
+        GeoSearchStore = "geosearchstore",
+        GeoRadiusStore = "georadiusstore",
     }
     List {
         LPush = "lpush",

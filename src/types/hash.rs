@@ -52,6 +52,13 @@ impl Hash {
         self.whole().len()
     }
 
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Packed(pack) => pack.is_empty(),
+            Self::Table(table) => table.pairs.is_empty(),
+        }
+    }
+
     pub fn get(&self, field: &[u8], now: UnixMillis) -> Option<Entry<'_>> {
         self.at(now).get(field)
     }
@@ -253,10 +260,7 @@ impl DataType for Hash {
 impl Collection for Hash {
     #[inline]
     fn is_empty(&self) -> bool {
-        match self {
-            Self::Packed(pack) => pack.is_empty(),
-            Self::Table(table) => table.pairs.is_empty(),
-        }
+        self.is_empty()
     }
 }
 
@@ -410,7 +414,7 @@ fn for_each_pair<'a>(bytes: &'a [u8], mut visit: impl FnMut(Entry<'a>, Entry<'a>
 /// A random number below `bound`, from one of 64 bits; the bias does not show.
 #[inline]
 pub(super) fn below(random: u64, bound: usize) -> usize {
-    (u128::from(random) * bound as u128 >> 64) as usize
+    ((u128::from(random) * bound as u128) >> 64) as usize
 }
 
 #[cfg(test)]

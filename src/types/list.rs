@@ -2,7 +2,9 @@
 //! as Redis 7.0 does.
 
 use super::encoding::listpack::{Entry, Listpack};
-use super::encoding::quicklist::{Backward, End, Forward, NodeLimit, Nodes, Quicklist, remove_from};
+use super::encoding::quicklist::{
+    Backward, End, Forward, NodeLimit, Nodes, Quicklist, STAGE_BYTES, remove_from,
+};
 use super::{Collection, DataType, Encoding, EncodingLimits, Value};
 use std::ops::Range;
 
@@ -94,6 +96,7 @@ impl List {
         let limit = NodeLimit::new(limits.list_max_listpack_size);
         if let Self::Packed(pack) = self
             && (limit.admits(pack, text.len()) || pack.is_empty())
+            && (end == End::Back || pack.bytes() <= STAGE_BYTES)
         {
             return match end {
                 End::Front => pack.push_front(text),
@@ -107,6 +110,10 @@ impl List {
     #[inline]
     pub fn pop<R>(&mut self, end: End, show: impl FnOnce(Entry<'_>) -> R) -> Option<R> {
         match self {
+            // What comes off its front moves the rest: in a quicklist only a piece of it.
+            Self::Packed(pack) if end == End::Front && pack.bytes() > 2 * STAGE_BYTES => {
+                self.make_quick().pop(end, show)
+            }
             Self::Packed(pack) => {
                 let position = match end {
                     End::Front => pack.first(),
@@ -308,7 +315,7 @@ mod tests {
         let (mut list, text) = (List::default(), [b'x'; 1000]);
         (0..100).for_each(|_| list.push(End::Front, &text, &limits(-2)));
         assert!(list.nodes().iter().all(|node| node.bytes() <= 8192 && node.len() <= 8));
-        assert_eq!(list.nodes().len(), 13);
+        assert!(list.nodes().len() <= 100 / 6, "nodes that leave the front are nearly full");
     }
 
     #[test]
@@ -324,6 +331,24 @@ mod tests {
         assert_eq!(list.remove(End::Back, &large, 2), 2);
         check(&list, &VecDeque::from([large]));
         assert!(matches!(list, List::Packed(_)));
+    }
+
+    /// What leaves the front is packed as well as what is pushed to the back, and comes back in order.
+    #[test]
+    fn the_front_is_a_stage() {
+        let limits = limits(-2);
+        let mut list = List::default();
+        for value in 0..20_000 {
+            list.push(End::Front, format!("value {value}").as_bytes(), &limits);
+        }
+        let bytes: usize = list.nodes().iter().map(Listpack::bytes).sum();
+        assert!(bytes / list.nodes().len() > 6000, "{bytes} in {}", list.nodes().len());
+        for value in (0..20_000).rev() {
+            let popped = list.pop(End::Front, |entry| entry.to_vec());
+            assert_eq!(popped, Some(format!("value {value}").into_bytes()));
+            assert_eq!(list.len(), value);
+        }
+        assert!(list.is_empty());
     }
 
     #[test]

@@ -5,14 +5,19 @@
 //! the keyspace; every other value is a [`Value`] on the heap. A `Value` owns all it needs, so it can
 //! travel to another core.
 
+pub mod bitfield;
+pub mod bitmap;
 pub mod encoding;
+pub mod geohash;
 mod hash;
 mod hash_ttl;
+pub mod hyperloglog;
 mod limits;
 mod list;
 mod packed;
 pub mod set;
 mod string;
+mod zset;
 
 pub use hash::{Hash, HashRef};
 pub use hash_ttl::FieldDeadlines;
@@ -23,6 +28,7 @@ pub use set::{Set, SetRef};
 pub use string::{
     EMBSTR_MAX, HeapString, STRING_BYTES_MAX, StringRef, StringValue, encoding_of_set, parse_int,
 };
+pub use zset::{LexBound, LexRange, ScoreRange, SortedSet, Update};
 
 /// A value apart from its key.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +37,7 @@ pub enum Value {
     List(List),
     Hash(Hash),
     Set(Set),
+    SortedSet(SortedSet),
 }
 
 const _: () = assert!(size_of::<Value>() <= 32);
@@ -116,6 +123,7 @@ impl Value {
             Self::List(_) => TypeName::List,
             Self::Hash(_) => TypeName::Hash,
             Self::Set(_) => TypeName::Set,
+            Self::SortedSet(_) => TypeName::SortedSet,
         }
     }
 
@@ -125,6 +133,7 @@ impl Value {
             Self::List(list) => list.encoding(),
             Self::Hash(hash) => hash.encoding(),
             Self::Set(set) => set.encoding(),
+            Self::SortedSet(set) => set.encoding(),
         }
     }
 
@@ -136,6 +145,7 @@ impl Value {
             Self::List(list) => list.heap_bytes(samples),
             Self::Hash(hash) => hash.heap_bytes(samples),
             Self::Set(set) => set.heap_bytes(samples),
+            Self::SortedSet(set) => set.heap_bytes(),
         }
     }
 
@@ -147,6 +157,7 @@ impl Value {
             Self::List(list) => list.free_effort(),
             Self::Hash(hash) => hash.free_effort(),
             Self::Set(set) => set.free_effort(),
+            Self::SortedSet(set) => set.free_effort(),
         }
     }
 
@@ -158,6 +169,7 @@ impl Value {
             Self::List(list) => list.free_slice(budget),
             Self::Hash(hash) => hash.free_slice(budget),
             Self::Set(set) => set.free_slice(budget),
+            Self::SortedSet(set) => set.free_slice(budget),
         }
     }
 }

@@ -41,6 +41,10 @@ impl Set {
         self.as_ref().len()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Adds a member; false if it is there.
     pub fn add(&mut self, member: &[u8], limits: &EncodingLimits) -> bool {
         match self {
@@ -153,7 +157,7 @@ impl DataType for Set {
 impl Collection for Set {
     #[inline]
     fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.is_empty()
     }
 }
 

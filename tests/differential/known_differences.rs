@@ -22,16 +22,48 @@ pub struct KnownDifference {
     seen: AtomicU64,
 }
 
-pub static KNOWN: [KnownDifference; 1] = [KnownDifference {
-    reason: "whether a small integer is a shared object depends in Redis on the command that wrote it last",
-    example: &["SET n 5", "DECR n", "COPY n m", "OBJECT REFCOUNT m"],
-    covers: |observation| {
-        let both_are_counts =
-            observation.redis.as_integer().is_some() && observation.pinion.as_integer().is_some();
-        is(observation.argv, "OBJECT REFCOUNT") && both_are_counts && observation.shards > 0
+pub static KNOWN: [KnownDifference; 4] = [
+    KnownDifference {
+        reason: "whether a small integer is a shared object depends in Redis on the command that wrote it last",
+        example: &["SET n 5", "DECR n", "COPY n m", "OBJECT REFCOUNT m"],
+        covers: |observation| {
+            let both_are_counts =
+                observation.redis.as_integer().is_some() && observation.pinion.as_integer().is_some();
+            is(observation.argv, "OBJECT REFCOUNT") && both_are_counts && observation.shards > 0
+        },
+        seen: AtomicU64::new(0),
     },
-    seen: AtomicU64::new(0),
-}];
+    KnownDifference {
+        reason: "ZRANK and ZREVRANK take WITHSCORE since 7.2; before, a further argument was one too many",
+        example: &["ZRANK z m extra"],
+        covers: |observation| {
+            let is_rank = is(observation.argv, "ZRANK") || is(observation.argv, "ZREVRANK");
+            let Value::Error(text) = observation.redis else { return false };
+            is_rank && observation.argv.len() == 4 && text.starts_with(b"ERR wrong number of arguments")
+        },
+        seen: AtomicU64::new(0),
+    },
+    KnownDifference {
+        reason: "in Redis, SORT changes the encoding of the sorted set that it reads",
+        example: &["ZADD z 1 a", "SORT z ALPHA", "OBJECT ENCODING z"],
+        covers: |observation| {
+            is(observation.argv, "OBJECT ENCODING")
+                && observation.redis.as_bytes() == Some(b"skiplist")
+                && observation.pinion.as_bytes() == Some(b"listpack")
+        },
+        seen: AtomicU64::new(0),
+    },
+    KnownDifference {
+        reason: "in Redis, a number out of range, in whatever command, makes later SORTs of numbers fail",
+        example: &["SADD u 5", "INCRBYFLOAT s 1e5000", "SORT u"],
+        covers: |observation| {
+            let Value::Error(text) = observation.redis else { return false };
+            (is(observation.argv, "SORT") || is(observation.argv, "SORT_RO"))
+                && text.starts_with(b"ERR One or more scores can't be converted")
+        },
+        seen: AtomicU64::new(0),
+    },
+];
 
 /// Whether a command begins with these words.
 fn is(argv: &Argv, words: &str) -> bool {

@@ -105,13 +105,12 @@ fn first_difference(
     let mut queued: Vec<&Argv> = Vec::new();
     let replies = session.commands.iter().zip(redis.replies.iter().zip(&pinion.replies));
     for (index, (argv, (redis_says, pinion_says))) in replies.enumerate() {
+        let may_have_expired = session.commands[..index].iter().any(compare::may_expire_any_key);
         let is_exec = argv[0].eq_ignore_ascii_case(b"EXEC");
         let agree = if is_exec {
-            exec_agrees(&queued, redis_says, pinion_says, shards)
+            exec_agrees(&queued, redis_says, pinion_says, shards, may_have_expired)
         } else {
-            let uncertain = argv[0].eq_ignore_ascii_case(b"DBSIZE")
-                && session.commands[..index].iter().any(compare::may_expire_any_key);
-            (uncertain || agree(argv, redis_says, pinion_says, shards))
+            (is_uncertain(argv, may_have_expired) || agree(argv, redis_says, pinion_says, shards))
                 && is_one_of_the_keys(session, index, redis, pinion)
         };
         if !agree {
@@ -146,14 +145,27 @@ fn agree(argv: &Argv, redis: &Value, pinion: &Value, shards: usize) -> bool {
         || known_differences::covers(&Observation { argv, redis, pinion, shards })
 }
 
+/// DBSIZE counts keys past their deadlines; how many of them an earlier command has come across is chance.
+fn is_uncertain(argv: &Argv, may_have_expired: bool) -> bool {
+    may_have_expired && argv[0].eq_ignore_ascii_case(b"DBSIZE")
+}
+
 /// What EXEC returns is compared command by command: some of them return their items in any order.
-fn exec_agrees(queued: &[&Argv], redis: &Value, pinion: &Value, shards: usize) -> bool {
+fn exec_agrees(
+    queued: &[&Argv],
+    redis: &Value,
+    pinion: &Value,
+    shards: usize,
+    may_have_expired: bool,
+) -> bool {
     match (redis, pinion) {
         (Value::Array(redis), Value::Array(pinion))
             if redis.len() == queued.len() && pinion.len() == queued.len() =>
         {
             let mut replies = queued.iter().zip(redis.iter().zip(pinion));
-            replies.all(|(argv, (redis, pinion))| agree(argv, redis, pinion, shards))
+            replies.all(|(argv, (redis, pinion))| {
+                is_uncertain(argv, may_have_expired) || agree(argv, redis, pinion, shards)
+            })
         }
         _ => redis == pinion,
     }

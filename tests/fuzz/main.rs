@@ -3,4 +3,5 @@
 //! `cargo test` replays the corpora under `__fuzz__/` and tries some random inputs; a fuzzing engine takes the same
 //! targets further, and what it finds joins the corpus.
 
+mod listpack;
 mod readers;

@@ -4,6 +4,7 @@ use bolero::check;
 use pinion::base::{double, extended::Extended, glob};
 use pinion::resp::{Argv, Limits, Progress, ReplyParser, RequestParser, Value};
 use pinion::resp::{inline, parse_reply, reply_len};
+use pinion::types::encoding::Intset;
 
 /// Random inputs after the corpus, without an engine.
 const ITERATIONS: usize = 2_000;
@@ -111,5 +112,27 @@ fn glob_patterns() {
             assert_eq!(exact, pattern == text);
         }
         glob::matches(pattern, text, glob::Case::Ignored);
+    });
+}
+
+/// What is taken for an intset is one: ascending, and what is added to it is in it.
+#[test]
+fn intset() {
+    check!().with_iterations(ITERATIONS).for_each(|input: &[u8]| {
+        // Random bytes are hardly ever an intset; the header is made up, and then spoilt at times.
+        let mut bytes = input.to_vec();
+        if let [seed, rest @ ..] = input
+            && seed % 4 != 0
+        {
+            let width = [2_u32, 4, 8][usize::from(seed % 3)];
+            let len = rest.len() as u32 / width;
+            bytes =
+                [&width.to_le_bytes()[..], &len.to_le_bytes()[..], &rest[..(len * width) as usize]].concat();
+        }
+        let Ok(mut set) = Intset::from_bytes(&bytes) else { return };
+        let members: Vec<i64> = set.as_ref().iter().collect();
+        assert!(members.is_sorted() && members.iter().all(|&member| set.as_ref().contains(member)));
+        set.insert(i64::MIN);
+        assert_eq!(set.as_ref().get(0), i64::MIN);
     });
 }

@@ -4,6 +4,8 @@
 //! result hashed again. What has none, the keys of a database, is only xored in. Databases are mixed in by
 //! their number, in order, so a core contributes the xor of its keys per database.
 
+use crate::base::UnixMillis;
+use crate::base::double;
 use crate::base::hash::sha1;
 use crate::keyspace::{Entry, Keyspace, ValueRef};
 use crate::types::{TypeName, Value};
@@ -43,6 +45,26 @@ impl Digest {
         }
         if let ValueRef::Boxed(Value::List(list)) = entry.value() {
             list.iter().for_each(|element| self.mix(element.as_bytes(&mut itoa::Buffer::new())));
+        }
+        if let Some(set) = entry.value().as_set() {
+            set.for_each(|member| self.xor_hash_of(member.as_bytes(&mut itoa::Buffer::new())));
+        }
+        if let ValueRef::Boxed(Value::SortedSet(set)) = entry.value() {
+            set.each(|member, score| {
+                let (mut pair, mut text) = (Self::default(), Vec::with_capacity(32));
+                double::write_g17(score, &mut text);
+                pair.mix(member);
+                pair.mix(&text);
+                self.xor_hash_of(&pair.0);
+            });
+        }
+        if let Some(hash) = entry.value().as_hash(UnixMillis(0)) {
+            hash.for_each(|field, value| {
+                let mut pair = Self::default();
+                pair.mix(field.as_bytes(&mut itoa::Buffer::new()));
+                pair.mix(value.as_bytes(&mut itoa::Buffer::new()));
+                self.xor_hash_of(&pair.0);
+            });
         }
         if entry.deadline().is_some() {
             self.xor_hash_of(b"!!expire!!");
@@ -101,7 +123,6 @@ pub fn of_dataset(cores: &[Vec<DatabaseDigest>]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::UnixMillis;
     use crate::keyspace::{Slab, Ttl};
     use std::rc::Rc;
 

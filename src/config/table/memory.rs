@@ -25,7 +25,7 @@ pub(super) const PARAMETERS: &[Declaration] = &[
         .bounds(1, 10)
         .implemented()
         .extremes(&["10"]),
-    Declaration::bool("lazyfree-lazy-eviction", "no", "Free evicted values in the background.").implemented(),
+    Declaration::bool("lazyfree-lazy-eviction", "no", "Free evicted values in the background."),
     Declaration::bool("lazyfree-lazy-expire", "no", "Free expired values in the background.").implemented(),
     Declaration::bool("lazyfree-lazy-server-del", "no", "Free overwritten values in the background.")
         .implemented(),
@@ -36,8 +36,7 @@ pub(super) const PARAMETERS: &[Declaration] = &[
         "Let FLUSHDB and FLUSHALL be asynchronous by default.",
     )
     .implemented(),
-    Declaration::bool("activerehashing", "yes", "Move on with growing tables while the server is idle.")
-        .implemented(),
+    Declaration::bool("activerehashing", "yes", "Move on with growing tables while the server is idle."),
     Declaration::bool("activedefrag", "no", "Move values to reduce fragmentation."),
     Declaration::memory("active-defrag-ignore-bytes", "100mb", "Fragmentation too small to act on.")
         .at_least(1),

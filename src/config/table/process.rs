@@ -44,7 +44,6 @@ pub(super) const PARAMETERS: &[Declaration] = &[
         "{title} {listen-addr} {server-mode}",
         "What the process title says, with variables in braces.",
     )
-    .implemented()
     .check(known_variables),
     Declaration::bool("always-show-logo", "no", "Print a logo at the start even into a log file.").at_start(),
     Declaration::integer("databases", "16", "Numbered databases that SELECT offers.")
@@ -60,8 +59,7 @@ pub(super) const PARAMETERS: &[Declaration] = &[
         "dynamic-hz",
         "yes",
         "Run periodic duties more often while many clients are connected.",
-    )
-    .implemented(),
+    ),
     Declaration::integer("io-threads", "1", "Threads that serve sockets; here every shard serves its own.")
         .bounds(1, 128)
         .at_start(),

@@ -18,8 +18,7 @@ pub(super) const PARAMETERS: &[Declaration] = &[
         .extremes(&["-5", "-1", "1"])
         .implemented(),
     Declaration::integer("list-compress-depth", "0", "Nodes at each end of a list that stay uncompressed.")
-        .extremes(&["1"])
-        .implemented(),
+        .extremes(&["1"]),
     Declaration::integer("set-max-intset-entries", "512", "Members of a set of integers only.")
         .bounds(0, LONG_MAX)
         .extremes(&["0"])
@@ -27,11 +26,15 @@ pub(super) const PARAMETERS: &[Declaration] = &[
     Declaration::integer("zset-max-listpack-entries", "128", "Members of a compact sorted set.")
         .bounds(0, LONG_MAX)
         .alias("zset-max-ziplist-entries")
-        .extremes(&["0", "1"]),
+        .extremes(&["0", "1"])
+        .implemented(),
     Declaration::memory("zset-max-listpack-value", "64", "The longest member of a compact sorted set.")
         .alias("zset-max-ziplist-value")
-        .extremes(&["0", "1gb"]),
-    Declaration::memory("hll-sparse-max-bytes", "3000", "The largest sparse HyperLogLog.").extremes(&["0"]),
+        .extremes(&["0", "1gb"])
+        .implemented(),
+    Declaration::memory("hll-sparse-max-bytes", "3000", "The largest sparse HyperLogLog.")
+        .extremes(&["0"])
+        .implemented(),
     Declaration::memory("stream-node-max-bytes", "4096", "The largest node of a stream.").extremes(&["0"]),
     Declaration::integer("stream-node-max-entries", "100", "Entries of a node of a stream.")
         .bounds(0, LONG_MAX)

@@ -154,7 +154,7 @@ mod tests {
     fn capacities_hold_their_length_and_grow_in_quarters() {
         for length in 1..100_000 {
             let capacity = capacity(length);
-            assert!(capacity >= length && capacity % 8 == 0);
+            assert!(capacity >= length && capacity.is_multiple_of(8));
             assert!(length <= 128 || (capacity - length) * 4 < length, "{length} in {capacity}");
             assert_eq!(super::capacity(capacity), capacity);
         }

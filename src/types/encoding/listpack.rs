@@ -385,15 +385,19 @@ impl Listpack {
 
     /// Moves the entries from `position` on into a listpack of their own.
     pub fn split_off(&mut self, position: usize) -> Self {
+        let kept = self.iter_until(position).count();
+        self.split_off_behind(position, kept)
+    }
+
+    /// [`Listpack::split_off`] where `kept` entries are known to stand before `position`.
+    pub fn split_off_behind(&mut self, position: usize, kept: usize) -> Self {
         let tail = &self.as_bytes()[position..self.end()];
         let mut bytes = Vec::with_capacity(HEADER_BYTES + tail.len() + 1);
         bytes.extend_from_slice(&EMPTY[..HEADER_BYTES]);
         bytes.extend_from_slice(tail);
         bytes.push(END);
         let mut other = Self { block: Block::new(&bytes) };
-        let moved = other.iter().count();
-        other.set_count(moved);
-        let kept = self.len() - moved;
+        other.set_count(self.len() - kept);
         self.block.splice(position, self.end() - position, 0);
         self.set_count(kept);
         other
@@ -846,9 +850,9 @@ mod tests {
                     }
                 }
                 check(&pack, &model);
-                for index in 0..model.len() {
+                for (index, expected) in model.iter().enumerate() {
                     let found = pack.get(index as i64).map(Entry::to_vec);
-                    prop_assert_eq!(found.as_deref(), Some(&model[index][..]));
+                    prop_assert_eq!(found.as_deref(), Some(&expected[..]));
                 }
             }
         }

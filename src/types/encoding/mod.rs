@@ -4,8 +4,11 @@
 mod block;
 pub mod intset;
 pub mod listpack;
+pub mod member_arena;
+pub mod member_index;
 pub mod packed_set;
 pub mod quicklist;
+pub mod ranked_tree;
 
 pub use intset::Intset;
 pub use listpack::{Entry, Listpack};

@@ -195,7 +195,7 @@ impl<const W: usize> PackedMap<W> {
         let bound = if self.segments == 1 { self.len } else { draw };
         loop {
             let random = next();
-            let below = |bits: u64, bound: usize| ((bits & 0xffff_ffff) * bound as u64 >> 32) as usize;
+            let below = |bits: u64, bound: usize| (((bits & 0xffff_ffff) * bound as u64) >> 32) as usize;
             let segment = self.segment(below(random >> 32, self.segments));
             let slot = below(random, bound);
             if slot < segment.len() {
@@ -469,7 +469,8 @@ impl Segment {
         // What comes in addition is divided as the rest is.
         let mean = bytes.div_ceil(len);
         let slots = (total / (SLOT_BYTES + mean)) & !7;
-        let slots = slots.clamp(slots_min, RECORDS_MAX).min((total - bytes) / SLOT_BYTES & !7).max(slots_min);
+        let slots =
+            slots.clamp(slots_min, RECORDS_MAX).min(((total - bytes) / SLOT_BYTES) & !7).max(slots_min);
         Self { block: vec![0; total].into_boxed_slice(), end: 0, dead: 0, len: 0, slots: slots as u8 }
     }
 
@@ -627,21 +628,15 @@ fn allocation_bytes(bytes: usize) -> usize {
 fn equal_bytes(bytes: &[u8; 16], byte: u8) -> u32 {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
     {
-        // SAFETY: SSE2 is there.
-        unsafe { equal_bytes_sse2(bytes, byte) }
+        use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8};
+        // SAFETY: 16 bytes are read, which need no alignment, and SSE2 is there.
+        unsafe {
+            let line = _mm_loadu_si128(bytes.as_ptr().cast());
+            _mm_movemask_epi8(_mm_cmpeq_epi8(line, _mm_set1_epi8(byte as i8))) as u32
+        }
     }
     #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
     bytes.iter().enumerate().fold(0, |bits, (index, &other)| bits | u32::from(other == byte) << index)
-}
-
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
-#[target_feature(enable = "sse2")]
-#[inline]
-fn equal_bytes_sse2(bytes: &[u8; 16], byte: u8) -> u32 {
-    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
-    let all = u128::from_le_bytes(*bytes);
-    let line = _mm_set_epi64x((all >> 64) as i64, all as i64);
-    _mm_movemask_epi8(_mm_cmpeq_epi8(line, _mm_set1_epi8(byte as i8))) as u32
 }
 
 /// The bytes of a key with its value if they are not too long for a segment.
@@ -805,7 +800,8 @@ mod tests {
         for step in 0..steps {
             let key = key(random.below(keys) as u32);
             // Phases of growth and of decay.
-            if random.below(10) < if step / (steps / 4).max(1) % 2 == 0 { 8 } else { 2 } {
+            let growing = (step / (steps / 4).max(1)).is_multiple_of(2);
+            if random.below(10) < if growing { 8 } else { 2 } {
                 let value = value(random.next_u64());
                 assert_eq!(map.insert(&key, &value), model.insert(key.clone(), value).is_none());
             } else {

@@ -4,6 +4,10 @@
 //! and pushing at either end moves nothing. An element too large for any node has one of its own. Nodes are not
 //! compressed: `list-compress-depth` is accepted and changes nothing that a client can see but memory.
 //!
+//! A listpack moves all its bytes when an entry comes or goes at its front. So the front node is kept small while
+//! things happen there: it grows to [`STAGE_BYTES`] and then joins the one behind it, and a large one loses a piece
+//! of its front to a node of its own before entries are taken from it.
+//!
 //! Invariants
 //!   Q1  No node is empty.
 //!   Q2  `len` is the number of entries of all nodes.
@@ -47,6 +51,10 @@ impl NodeLimit {
             && (self.entries == usize::MAX || one.len() + other.len() <= self.entries)
     }
 }
+
+/// A front node of more bytes is not pushed to. A little less than a power of two: eight of them, with the last
+/// small entry of each, fill a node of 8 KiB.
+pub const STAGE_BYTES: usize = 1000;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum End {
@@ -97,6 +105,12 @@ impl Quicklist {
 
     #[inline]
     pub fn push(&mut self, end: End, text: &[u8], limit: NodeLimit) {
+        if end == End::Front && self.nodes.front().is_some_and(|front| front.bytes() > STAGE_BYTES) {
+            self.leave_stage(limit);
+            self.nodes.push_front(node_of(Entry::of(text)));
+            self.len += 1;
+            return;
+        }
         let node = match end {
             End::Front => self.nodes.front_mut(),
             End::Back => self.nodes.back_mut(),
@@ -113,6 +127,9 @@ impl Quicklist {
     /// Removes the entry at an end, after showing it.
     #[inline]
     pub fn pop<R>(&mut self, end: End, show: impl FnOnce(Entry<'_>) -> R) -> Option<R> {
+        if end == End::Front && self.nodes.front().is_some_and(|front| front.bytes() > 2 * STAGE_BYTES) {
+            self.enter_stage();
+        }
         let node = match end {
             End::Front => self.nodes.front_mut(),
             End::Back => self.nodes.back_mut(),
@@ -132,6 +149,33 @@ impl Quicklist {
             };
         }
         Some(shown)
+    }
+
+    /// The front node has grown: it joins the next one, if there is room.
+    #[cold]
+    fn leave_stage(&mut self, limit: NodeLimit) {
+        if let Some(next) = self.nodes.get(1)
+            && limit.admits_both(&self.nodes[0], next)
+        {
+            let mut front = self.nodes.pop_front().expect("more than one");
+            front.append(&self.nodes[0]);
+            self.nodes[0] = front;
+        }
+    }
+
+    /// Cuts a piece off the large front node; less than a full stage, so that going to and fro costs nothing.
+    #[cold]
+    fn enter_stage(&mut self) {
+        let front = &mut self.nodes[0];
+        let (mut position, mut kept) = (front.first().expect("Q1"), 0);
+        while position < STAGE_BYTES / 2 {
+            position = front.next(position).unwrap_or(front.end());
+            kept += 1;
+        }
+        if position < front.end() {
+            let rest = front.split_off_behind(position, kept);
+            self.nodes.insert(1, rest);
+        }
     }
 
     pub fn seek(&self, index: usize) -> Option<Place> {
