@@ -131,11 +131,11 @@ impl Plan for PopPlan {
         match self.stage {
             Stage::Look => {
                 self.stage = Stage::Judge;
-                let look = |key: &Box<[u8]>| {
-                    let name = key.clone();
+                let look = |key: &[u8]| {
+                    let name = Box::<[u8]>::from(key);
                     HopWork::new(key, move |ctx| list_at(ctx, &name).map(|list| list.is_some()))
                 };
-                Step::Hop(self.keys.iter().map(look).collect())
+                Step::Hop(self.keys.iter().map(|key| look(key)).collect())
             }
             Stage::Judge => {
                 let found = results.into_iter().map(result::<Result<bool, CommandError>>);
@@ -284,12 +284,14 @@ const BLMPOP: CommandSpec = CommandSpec {
 
 fn blmpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let argv = args.argv();
+    MultiPop::parse(argv, 2)?;
     timeout::parse(&argv[1])?;
     run_multi_pop(ctx, argv, MultiPop::parse(argv, 2)?, reply)
 }
 
 fn plan_blmpop(argv: Argv<'_>) -> Box<dyn Plan> {
-    plan_or_error(timeout::parse(&argv[1]).map(|_| plan_multi_pop(argv, 2)))
+    let checked = MultiPop::parse(argv, 2).and_then(|_| timeout::parse(&argv[1]));
+    plan_or_error(checked.map(|_| plan_multi_pop(argv, 2)))
 }
 
 struct PopMany {
@@ -310,6 +312,7 @@ impl Wish for PopMany {
 }
 
 fn wait_blmpop(argv: Argv<'_>) -> Result<WaitOrder, CommandError> {
+    MultiPop::parse(argv, 2)?;
     let timeout_ms = timeout::parse(&argv[1])?;
     let MultiPop { keys, end, count } = MultiPop::parse(argv, 2)?;
     let keys = keys.map(|index| Box::from(&argv[index])).collect();

@@ -268,8 +268,10 @@ fn srandmember(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>)
         write_value(reply, set.and_then(|set| set.random(|| random.next_u64())));
         return Ok(());
     }
+    if args.remaining() > 1 {
+        return Err(CommandError::Syntax);
+    }
     let count = random_count(&mut args)?;
-    args.end()?;
     let Some(set) = ctx.read_set(key)? else {
         reply.array(0);
         return Ok(());

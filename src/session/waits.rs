@@ -15,12 +15,15 @@ use crate::shard::{Claim, Outcome};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+/// The keys a client waits for, by their owner.
+pub type Lines = Vec<(usize, Arc<[Box<[u8]>]>)>;
+
 pub struct Wait {
     pub client: ClientKey,
     pub claim: Arc<Claim>,
     pub db: usize,
     /// By shard: the lines in which it stands.
-    pub lines: Vec<(usize, Arc<[Box<[u8]>]>)>,
+    pub lines: Lines,
     pub timeout_ms: u64,
     pub seat: Option<Seat>,
     deadline_ns: Option<u64>,
@@ -63,7 +66,7 @@ impl Waits {
         core: usize,
         client: ClientKey,
         db: usize,
-        lines: Vec<(usize, Arc<[Box<[u8]>]>)>,
+        lines: Lines,
         timeout_ms: u64,
     ) -> (u64, Arc<Claim>) {
         self.last += 1;

@@ -553,8 +553,10 @@ fn choice(spec: &'static CommandSpec, words: Vec<&'static str>) -> Option<Choice
     let excluded = EXCLUDED.iter().any(|(excluded, _)| *excluded == name);
     // The texts of HELP are our own words.
     let help = name.ends_with("|help");
+    // A session is one client: what it waits for, nobody brings. Blocking commands have tests of their own.
+    let blocks = spec.flags.contains(Flag::Blocking);
     let monitors = spec.flags.contains(Flag::Admin) || spec.flags.contains(Flag::PubSub);
-    (wanted && !excluded && !help && !monitors && reference_has(spec.since)).then(|| Choice {
+    (wanted && !excluded && !help && !monitors && !blocks && reference_has(spec.since)).then(|| Choice {
         spec,
         words,
         weight: weight(spec),
