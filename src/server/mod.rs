@@ -177,6 +177,7 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
 fn start_core(plan: CorePlan, cpu: usize) -> Result<JoinHandle<()>, StartError> {
     let name = format!("pinion-{}", plan.index);
     let thread = std::thread::Builder::new().name(name).spawn(move || {
+        process::wake_without_interrupting();
         let placement = glommio::Placement::Fixed(cpu);
         let executor = glommio::LocalExecutorBuilder::new(placement).make();
         match executor {
