@@ -347,8 +347,10 @@ mod tests {
             -ERR timeout is negative
             > BLMOVE a b UP LEFT x
             -ERR syntax error
-            > BLMPOP x 0 a LEFT
+            > BLMPOP x 1 a LEFT
             -ERR timeout is not a float or out of range
+            > BLMPOP x 0 a LEFT
+            -ERR numkeys should be greater than 0
             > BLMPOP 0 0 a LEFT
             -ERR numkeys should be greater than 0
             > SET s x
