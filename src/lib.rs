@@ -18,10 +18,10 @@
 //!
 //! ```text
 //! base
-//! resp  types  net
+//! resp  types  net  disk
 //! keyspace  mesh  transaction
 //! shard
-//! config  observability  client  session  command_table
+//! config  observability  client  session  command_table  persistence
 //! commands
 //! dispatch
 //! connection
@@ -69,6 +69,12 @@ pub mod types;
 
 /// Every parameter, declared once.
 pub mod config;
+
+/// What survives a crash.
+pub mod persistence;
+
+/// Files that survive one.
+pub mod disk;
 
 /// What operators see.
 pub mod observability;

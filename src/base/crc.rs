@@ -49,6 +49,12 @@ pub fn crc16(bytes: &[u8]) -> u16 {
     crc
 }
 
+/// CRC32C (Castagnoli), as iSCSI and ext4 have it.
+#[inline]
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32
+}
+
 /// CRC64 of Jones: polynomial 0xad93d23594c935a9, least significant bit first, continuing from `crc`; begin with
 /// zero.
 pub fn crc64(mut crc: u64, bytes: &[u8]) -> u64 {
@@ -148,6 +154,7 @@ mod tests {
     #[test]
     fn check_values() {
         assert_eq!(crc16(b"123456789"), 0x31c3);
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
         assert_eq!(crc64(0, b"123456789"), 0xe9c6_d914_c4b8_d9ca);
     }
 

@@ -5,6 +5,7 @@ mod collections;
 mod context;
 mod effects;
 mod error;
+pub mod journal;
 mod maintenance;
 mod route;
 mod wait_queue;

@@ -1,0 +1,4 @@
+//! What survives a crash.
+
+pub mod aof;
+pub mod rdb;

@@ -1,0 +1,1 @@
+//! The RDB format, as Redis writes and reads it.
