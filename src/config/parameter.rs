@@ -210,6 +210,7 @@ pub const APPENDONLY: Param<bool> = Param::named("appendonly");
 pub const APPENDDIRNAME: Param<Text> = Param::named("appenddirname");
 pub const APPENDFILENAME: Param<Text> = Param::named("appendfilename");
 pub const DBFILENAME: Param<Text> = Param::named("dbfilename");
+pub const RDBCHECKSUM: Param<bool> = Param::named("rdbchecksum");
 pub const AOF_LOAD_TRUNCATED: Param<bool> = Param::named("aof-load-truncated");
 pub const KEY_LOAD_DELAY: Param<i64> = Param::named("key-load-delay");
 pub const REPLICAOF: Param<Master> = Param::named("replicaof");

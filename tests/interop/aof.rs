@@ -22,12 +22,14 @@ fn rewrite(server: &Server) {
     }
 }
 
-/// Ends the server in order, so that everything is in its files; what is in them, and what they should load to.
+/// Ends the server in order, so that everything is in its files; and what Redis itself makes of them.
 fn files_of(mut server: Server) -> (Files, Vec<crate::Fact>) {
-    let facts = facts(&server);
     server.connect().send(&["SHUTDOWN", "NOSAVE"]);
     server.wait_for_exit(std::time::Duration::from_secs(30));
-    (Files::of(server.directory()), facts)
+    let files = Files::of(server.directory());
+    let flags = [FLAGS, &["--auto-aof-rewrite-percentage", "0"]].concat();
+    let again = Server::start_with(Program::Redis, &flags, |directory| files.write(directory));
+    (files, facts(&again))
 }
 
 /// As one file, as before Redis 7.0.

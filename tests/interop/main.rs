@@ -23,11 +23,12 @@ mod aof;
 mod damage;
 mod filling;
 mod loading;
+mod snapshot;
 
 use contents::Fact;
 use std::fs;
 use std::path::{Path, PathBuf};
-use support::{Client, Program, SHARD_COUNTS, Server};
+use support::{Program, SHARD_COUNTS, Server};
 
 /// Files of one server, to start another one with.
 #[derive(Clone, Default)]

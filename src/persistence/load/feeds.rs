@@ -5,6 +5,7 @@
 
 use super::LoadError;
 use super::batch::CommandBatch;
+use super::entries::EntryBatch;
 use super::progress::Progress;
 use crate::command_table::{Command, Contribution};
 use crate::net::Doorbell;
@@ -22,6 +23,7 @@ pub type HopResult = (usize, Contribution);
 /// Work for one core.
 pub enum Job {
     Commands(CommandBatch),
+    Entries(EntryBatch),
     /// One shard's work in one hop of a command over several shards.
     Hop {
         db: usize,

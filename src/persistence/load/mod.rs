@@ -15,6 +15,7 @@
 //!   O3  A failure anywhere ends the loading everywhere, with one reason.
 
 mod batch;
+mod entries;
 mod error;
 mod feeds;
 mod manifest;
@@ -23,6 +24,7 @@ mod reader;
 mod resp;
 mod router;
 mod seat;
+mod snapshot;
 mod source;
 
 pub use error::{LoadError, Remedy};
@@ -33,12 +35,15 @@ pub use source::Source;
 
 use crate::base::{Monotonic, UnixMillis};
 use crate::command_table::CommandTable;
-use crate::config::parameter::{AOF_LOAD_TRUNCATED, DATABASES, KEY_LOAD_DELAY};
+use crate::config::Config;
+use crate::config::parameter::{AOF_LOAD_TRUNCATED, DATABASES, KEY_LOAD_DELAY, RDBCHECKSUM};
 use crate::session::Shared;
 use reader::Reader;
 use resp::{Tail, TailPolicy};
+use snapshot::{SnapshotFeeder, SnapshotPolicy};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How a snapshot begins.
@@ -115,7 +120,9 @@ fn load_files(
     match source {
         Source::Snapshot(path) => {
             let mut reader = Reader::open(path)?;
-            snapshot(&mut reader)?;
+            let policy =
+                SnapshotPolicy { expired_before: Some(UnixMillis::now()), ..snapshot_policy(&config) };
+            snapshot(&mut reader, feeds, policy, &delay, shared)?;
             feeds.settle()?;
             shared.log.notice(format!("DB loaded from disk: {:.3} seconds", seconds()));
         }
@@ -126,8 +133,7 @@ fn load_files(
                     allow_truncated: config.get(AOF_LOAD_TRUNCATED),
                     is_last: index + 1 == paths.len(),
                 };
-                let databases = config.get(DATABASES) as usize;
-                redis_aof_file(path, feeds, table, databases, tail, &delay, shared)?;
+                redis_aof_file(path, feeds, table, snapshot_policy(&config), tail, &delay, shared)?;
                 feeds.settle()?;
                 if paths.len() > 1 {
                     shared.log.notice(format!(
@@ -149,7 +155,7 @@ fn redis_aof_file(
     path: &Path,
     feeds: &Feeds,
     table: &'static CommandTable,
-    databases: usize,
+    policy: SnapshotPolicy,
     tail: TailPolicy,
     delay: &Delay,
     shared: &Shared,
@@ -157,9 +163,9 @@ fn redis_aof_file(
     let mut reader = Reader::open(path)?;
     reader.advance(0)?;
     if reader.rest().starts_with(RDB_MAGIC) {
-        snapshot(&mut reader)?;
+        snapshot(&mut reader, feeds, policy, delay, shared)?;
     }
-    if let Tail::CutAt(offset) = resp::feed(&mut reader, feeds, table, databases, tail, delay)? {
+    if let Tail::CutAt(offset) = resp::feed(&mut reader, feeds, table, policy.databases, tail, delay)? {
         let file = path.display();
         shared.log.warning(format!("!!! Warning: short read while loading the AOF file {file}!!!"));
         shared.log.warning(format!(
@@ -169,11 +175,46 @@ fn redis_aof_file(
     Ok(())
 }
 
-fn snapshot(reader: &mut Reader) -> Result<(), LoadError> {
-    Err(LoadError::Unsupported {
-        file: reader.name().to_owned(),
-        what: "snapshots cannot be read yet".into(),
-    })
+fn snapshot_policy(config: &Config) -> SnapshotPolicy {
+    SnapshotPolicy {
+        databases: config.get(DATABASES) as usize,
+        verify: config.get(RDBCHECKSUM),
+        expired_before: None,
+    }
+}
+
+fn snapshot(
+    reader: &mut Reader,
+    feeds: &Feeds,
+    policy: SnapshotPolicy,
+    delay: &Delay,
+    shared: &Shared,
+) -> Result<(), LoadError> {
+    let about = SnapshotFeeder::new(reader, feeds, policy, delay).run()?;
+    let progress = &feeds.common.progress;
+    progress.keys_loaded.store(about.keys, Ordering::Relaxed);
+    progress.keys_expired.store(about.expired, Ordering::Relaxed);
+    let log = &shared.log;
+    if let Some(version) = &about.made_by {
+        log.notice(format!("Loading RDB produced by version {version}"));
+    }
+    if let Some(created) = about.created_s {
+        log.notice(format!("RDB age {} seconds", now_s().saturating_sub(created)));
+    }
+    if let Some(bytes) = about.used_memory {
+        log.notice(format!("RDB memory usage when created {:.2} Mb", bytes as f64 / f64::from(1 << 20)));
+    }
+    if about.is_aof_base {
+        log.notice("RDB is base AOF");
+    }
+    if about.functions > 0 {
+        log.warning(format!(
+            "{} libraries of functions are not loaded: there are no functions yet",
+            about.functions
+        ));
+    }
+    log.notice(format!("Done loading RDB, keys loaded: {}, keys expired: {}.", about.keys, about.expired));
+    Ok(())
 }
 
 /// Unix seconds, for [`Progress::begin`].

@@ -58,6 +58,11 @@ impl Reader {
         self.end
     }
 
+    /// Bytes behind the piece.
+    pub fn left(&self) -> u64 {
+        self.end - self.start - self.bytes.len() as u64
+    }
+
     /// Whether everything is understood.
     pub fn is_at_end(&self) -> bool {
         self.offset() == self.end
@@ -98,7 +103,7 @@ impl Reader {
     /// If the file cannot be read, or is shorter than it was.
     pub fn advance(&mut self, needed: usize) -> Result<(), LoadError> {
         let rest = self.bytes.len() - self.at;
-        let left = self.end - self.start - self.bytes.len() as u64;
+        let left = self.left();
         // P2: a request that fills the piece without an end doubles it.
         let wanted = PIECE_BYTES.max(rest).max(needed) as u64;
         let more = wanted.min(left) as usize;

@@ -101,7 +101,8 @@ pub fn feed(
             router.weigh(consumed as u64);
             continue;
         }
-        if !reader.is_last() {
+        // What cannot come is not read to see that it does not: a damaged length asks for anything.
+        if !reader.is_last() && needed as u64 <= reader.left() {
             reader.advance(needed)?;
             router.begin_piece(reader.piece())?;
             continue;

@@ -95,6 +95,17 @@ impl Seat {
                 run_commands(core, &batch, &mut self.reply, &self.inbox.common);
                 self.inbox.common.progress.loaded(batch.weight);
             }
+            Job::Entries(batch) => {
+                match batch.insert_into(&mut core.shard) {
+                    Ok(0) => {}
+                    Ok(empty) => core
+                        .shared
+                        .log
+                        .warning(format!("{empty} keys of {} without elements are not loaded", batch.file)),
+                    Err(error) => self.inbox.common.fail(error),
+                }
+                self.inbox.common.progress.loaded(batch.weight);
+            }
             Job::Hop { db, place, run, result } => {
                 let done = run(&mut core.shard.context(db, UnixMillis(0), true));
                 // Nobody waits for it if loading has stopped.
