@@ -50,6 +50,7 @@ mod timeout;
 mod transaction;
 mod zset;
 mod zset_algebra;
+mod zset_block;
 mod zset_pop;
 mod zset_range;
 
@@ -102,6 +103,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     hyperloglog::COMMANDS,
     zset::COMMANDS,
     zset_algebra::COMMANDS,
+    zset_block::COMMANDS,
     zset_pop::COMMANDS,
     zset_range::COMMANDS,
 ];

@@ -123,8 +123,14 @@ events! {
 impl Event {
     /// Whether a key may now have something that somebody waits for.
     fn gives(self) -> bool {
-        use Event::{CopyTo, LPush, MoveTo, NewKey, RPush, RenameTo, Restore, SortStore};
-        matches!(self, LPush | RPush | RenameTo | CopyTo | MoveTo | Restore | SortStore | NewKey)
+        use Event::*;
+        match self {
+            RenameTo | CopyTo | MoveTo | Restore | NewKey => true,
+            LPush | RPush | SortStore => true,
+            ZAdd | ZIncr | ZRangeStore | ZUnionStore | ZInterStore | ZDiffStore => true,
+            GeoSearchStore | GeoRadiusStore => true,
+            _ => false,
+        }
     }
 }
 
