@@ -13,6 +13,7 @@ mod connection;
 mod debug;
 mod function;
 mod geo;
+mod geo_query;
 mod geo_search;
 mod hash;
 mod hash_expire;
