@@ -13,6 +13,7 @@ mod connection;
 mod debug;
 mod function;
 mod geo;
+mod geo_query;
 mod geo_search;
 mod hash;
 mod hash_expire;
@@ -50,6 +51,7 @@ mod timeout;
 mod transaction;
 mod zset;
 mod zset_algebra;
+mod zset_block;
 mod zset_pop;
 mod zset_range;
 
@@ -102,6 +104,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     hyperloglog::COMMANDS,
     zset::COMMANDS,
     zset_algebra::COMMANDS,
+    zset_block::COMMANDS,
     zset_pop::COMMANDS,
     zset_range::COMMANDS,
 ];
