@@ -11,6 +11,7 @@ mod command;
 mod config;
 mod connection;
 mod debug;
+mod dump;
 mod function;
 mod geo;
 mod geo_query;
@@ -68,6 +69,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     monitor::COMMANDS,
     config::COMMANDS,
     debug::COMMANDS,
+    dump::COMMANDS,
     function::COMMANDS,
     info::COMMANDS,
     latency::COMMANDS,
