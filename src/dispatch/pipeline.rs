@@ -205,10 +205,11 @@ impl Procedure for Together {
             let mut nanoseconds = 0;
             replies.clear();
             for (part, next) in parts.iter().zip(&mut next) {
-                let Ticket::Slot(owner) = (*next < part.batch.len())
-                    .then(|| part.batch.item(*next).ticket)
-                    .unwrap_or(Ticket::Slot(u64::MAX));
-                if owner == index as u64 {
+                let is_its = *next < part.batch.len() && {
+                    let Ticket::Slot(member) = part.batch.item(*next).ticket;
+                    member == index as u64
+                };
+                if is_its {
                     nanoseconds += part.batch.item(*next).nanoseconds;
                     replies.push(part.batch.reply(*next));
                     *next += 1;
