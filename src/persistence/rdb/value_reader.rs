@@ -345,21 +345,40 @@ fn all_different(mut entries: Vec<Entry<'_>>) -> bool {
 // -- Sorted sets
 
 fn sorted_set(type_code: u8, reader: &mut Reader<'_>, limits: &EncodingLimits) -> Result<SortedSet, Damage> {
+    const TWICE: &str = "a member of a sorted set twice";
+    let start = reader.offset();
     let len = elements(reader)?;
-    let mut set = SortedSet::for_len(len, limits);
     let mut scratch = itoa::Buffer::new();
-    for _ in 0..len {
-        let offset = reader.offset();
-        let member = element(reader)?;
-        let score = if type_code == code::ZSET { text_double(reader)? } else { reader.f64_le()? };
-        if score.is_nan() {
-            return reader.wrong(offset, "a score that is no number");
+    if len > limits.zset_max_listpack_entries {
+        let mut set = SortedSet::for_len(len, limits);
+        for _ in 0..len {
+            let offset = reader.offset();
+            let (member, score) = member_and_score(type_code, reader)?;
+            if !set.put(member.as_bytes(&mut scratch), score, limits) {
+                return reader.wrong(offset, TWICE);
+            }
         }
-        if !set.put(member.as_bytes(&mut scratch), score, limits) {
-            return reader.wrong(offset, "a member of a sorted set twice");
-        }
+        return Ok(set);
     }
-    Ok(set)
+    // Few: whether they fit a listpack shows when all are known, and a negative zero would not survive one.
+    let mut members = Vec::new();
+    for _ in 0..len {
+        let (member, score) = member_and_score(type_code, reader)?;
+        members.push((member.to_vec(), score));
+    }
+    let mut names: Vec<&[u8]> = members.iter().map(|(member, _)| &member[..]).collect();
+    names.sort_unstable();
+    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        return reader.wrong(start, TWICE);
+    }
+    Ok(SortedSet::from_members(members, limits))
+}
+
+fn member_and_score<'a>(type_code: u8, reader: &mut Reader<'a>) -> Result<(Text<'a>, f64), Damage> {
+    let member = element(reader)?;
+    let offset = reader.offset();
+    let score = if type_code == code::ZSET { text_double(reader)? } else { reader.f64_le()? };
+    if score.is_nan() { reader.wrong(offset, "a score that is no number") } else { Ok((member, score)) }
 }
 
 /// A double as text: its length in a byte, of which the last three values stand for what has no digits.
