@@ -26,6 +26,8 @@ mod router;
 mod seat;
 mod snapshot;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use error::{LoadError, Remedy};
 pub use feeds::{Feeds, Inbox};
@@ -50,15 +52,11 @@ use std::time::Duration;
 const RDB_MAGIC: &[u8] = b"REDIS";
 
 /// `key-load-delay`, for tests: feeding sleeps for each key.
-pub struct Delay {
-    shared: Arc<Shared>,
-    on: bool,
-}
+pub struct Delay(Option<Arc<Shared>>);
 
 impl Delay {
-    fn new(shared: Arc<Shared>) -> Self {
-        let on = shared.config().get(KEY_LOAD_DELAY) != 0;
-        Self { shared, on }
+    fn new(shared: &Arc<Shared>) -> Self {
+        Self((shared.config().get(KEY_LOAD_DELAY) != 0).then(|| shared.clone()))
     }
 
     /// Once per key.
@@ -67,17 +65,17 @@ impl Delay {
     /// If the server stops meanwhile.
     #[inline]
     fn key(&self) -> Result<(), LoadError> {
-        if self.on { self.sleep() } else { Ok(()) }
+        self.0.as_ref().map_or(Ok(()), |shared| Self::sleep(shared))
     }
 
     #[cold]
-    fn sleep(&self) -> Result<(), LoadError> {
+    fn sleep(shared: &Shared) -> Result<(), LoadError> {
         const STEP_US: u64 = 5000;
         let mut slept = 0;
         loop {
             // Negative: a microsecond for every so many keys, which is nothing.
-            let wanted = u64::try_from(self.shared.config().get(KEY_LOAD_DELAY)).unwrap_or(0);
-            if self.shared.shutdown_requested().is_some() {
+            let wanted = u64::try_from(shared.config().get(KEY_LOAD_DELAY)).unwrap_or(0);
+            if shared.shutdown_requested().is_some() {
                 return Err(LoadError::Stopped);
             }
             if slept >= wanted {
@@ -114,7 +112,7 @@ fn load_files(
     feeds: &Feeds,
 ) -> Result<(), LoadError> {
     let config = shared.config();
-    let delay = Delay::new(shared.clone());
+    let delay = Delay::new(shared);
     let start = Monotonic::now();
     let seconds = || Monotonic::now().since(start).as_secs_f64();
     match source {
