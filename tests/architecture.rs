@@ -32,6 +32,7 @@ const PURE: &[&str] = &[
     "transaction",
     "client",
     "config",
+    "persistence/aof",
     "persistence/rdb",
 ];
 
