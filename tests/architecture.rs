@@ -72,6 +72,7 @@ const UNSAFE: &[&str] = &[
     "mesh/spsc.rs",
     "net/buffers.rs",
     "net/doorbell.rs",
+    "net/file.rs",
     "net/kernel.rs",
     "net/listener.rs",
     "net/ring.rs",
