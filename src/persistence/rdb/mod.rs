@@ -27,13 +27,17 @@
 mod legacy;
 pub mod length;
 pub mod payload;
+pub mod reader;
 pub mod value_reader;
 pub mod value_writer;
+pub mod writer;
 
 pub use length::{Reader, Text};
 pub use value_reader::{read_value, skip_value};
 pub use value_writer::{WriteOptions, type_code, version_needed, write_value};
 
+#[cfg(test)]
+mod file_tests;
 #[cfg(test)]
 mod tests;
 
