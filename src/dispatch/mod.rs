@@ -321,6 +321,10 @@ impl Dispatch {
             return Flow::Next;
         }
         let own = collect(core, asker, args);
+        if command.is_write() {
+            core.shard.journal_always(asker.db, argv);
+        }
+        core.shard.effects.journal.seal();
         let now = core.now.unix;
         core.shard.serve_ready(now);
         let client = core.clients.running(key);
@@ -415,8 +419,8 @@ impl Dispatch {
                     self.conclude(core, gather);
                 }
             }
-            Message::Request(request) => {
-                self.serve(core, request);
+            Message::Request { request, participants } => {
+                self.serve(core, request, participants);
                 self.pump(core);
             }
             Message::Agreement { shard, txn, answer } => {
