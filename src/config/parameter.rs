@@ -186,6 +186,7 @@ pub const MAXMEMORY: Param<Size> = Param::named("maxmemory");
 pub const ACTIVE_EXPIRE_EFFORT: Param<u32> = Param::named("active-expire-effort");
 pub const ACTIVEREHASHING: Param<bool> = Param::named("activerehashing");
 pub const LAZYFREE_LAZY_EVICTION: Param<bool> = Param::named("lazyfree-lazy-eviction");
+pub const RDBCOMPRESSION: Param<bool> = Param::named("rdbcompression");
 pub const LAZYFREE_LAZY_EXPIRE: Param<bool> = Param::named("lazyfree-lazy-expire");
 pub const LAZYFREE_LAZY_SERVER_DEL: Param<bool> = Param::named("lazyfree-lazy-server-del");
 pub const LAZYFREE_LAZY_USER_DEL: Param<bool> = Param::named("lazyfree-lazy-user-del");

@@ -50,7 +50,7 @@ pub trait Procedure {
 
     fn next(&mut self, core: &mut CoreState, client: ClientKey, results: Vec<(usize, Contribution)>) -> Next;
 
-    /// Whether it changes data though its command is not one that does: EXEC.
+    /// Whether it changes data though its (first) command is not one that does: EXEC, what was collected.
     fn writes(&self) -> bool {
         false
     }

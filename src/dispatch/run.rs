@@ -56,12 +56,24 @@ pub(super) fn run_batch(shard: &mut Shard, now: UnixMillis, batch: &mut Batch) -
         batch.run(range, |item, argv, replies| {
             let start = tick;
             let failed = run_on(shard, now, item, argv, replies);
+            shard.effects.journal.seal();
             shard.serve_ready(now);
             tick = clock::Monotonic::now().0;
             (tick - start, failed)
         });
     }
     tick
+}
+
+/// Runs a shard's part of a transaction, which ends the unit of the journal; who waits for keys is served when that is over.
+pub(super) fn run_part(shard: &mut Shard, now: UnixMillis, batch: &mut Batch) {
+    let mut tick = clock::Monotonic::now().0;
+    batch.run(0..batch.len(), |item, argv, replies| {
+        let start = tick;
+        let failed = run_on(shard, now, item, argv, replies);
+        tick = clock::Monotonic::now().0;
+        (tick - start, failed)
+    });
 }
 
 /// Runs one command apart from a batch; the time it took, and whether it failed.
@@ -74,10 +86,11 @@ pub(super) fn run_item(
 ) -> (u64, bool) {
     let start = clock::Monotonic::now().0;
     let failed = run_on(shard, now, item, argv, replies);
+    shard.effects.journal.seal();
     (clock::Monotonic::now().0 - start, failed)
 }
 
-/// Appends the reply of a command; whether it is an error.
+/// Appends the reply of a command; whether it is an error. It joins the unit of the journal, which the caller ends.
 #[inline]
 fn run_on(shard: &mut Shard, now: UnixMillis, item: &Item, argv: Argv<'_>, replies: &mut Vec<u8>) -> bool {
     let start = replies.len();
@@ -86,7 +99,7 @@ fn run_on(shard: &mut Shard, now: UnixMillis, item: &Item, argv: Argv<'_>, repli
     let mut context = shard.context(item.db as usize, now, item.no_touch);
     let names = usize::from(item.command.names);
     let result = (item.run)(&mut context, Args::new(argv, names), &mut reply);
-    journal_unit(shard, dirty, item.db as usize, argv);
+    shard.journal_command(dirty, item.db as usize, argv);
     if let Err(error) = result {
         replies.truncate(start);
         Reply::new(replies, item.protocol).error(error.text().as_ref());

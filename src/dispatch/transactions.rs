@@ -51,6 +51,8 @@ impl Running {
 pub enum Purpose {
     /// A request, whose reply belongs into this slot.
     Reply { slot: u64 },
+    /// Several requests, whose replies belong into this slot one after the other.
+    Pipeline { slot: u64 },
     /// Serving a client that waits, because this key of that shard is ready.
     Move { wait: u64, shard: usize, db: usize, key: Box<[u8]> },
 }
@@ -80,6 +82,10 @@ pub struct Transactions {
     members: HashMap<u64, Member>,
     /// Messages of this core to itself.
     local: VecDeque<Local>,
+    /// To be attempted when the turn ends: a number drawn then is on its way at once, so that few arrive out of order.
+    due: Vec<u32>,
+    /// Those who ask for places, and who give them up, of this turn: served in the order of their numbers.
+    asking: Vec<(Request<Work>, Option<Participants>)>,
 }
 
 enum Local {
@@ -95,7 +101,14 @@ impl Transactions {
             running: Vec::new(),
             members: HashMap::new(),
             local: VecDeque::new(),
+            due: Vec::new(),
+            asking: Vec::new(),
         }
+    }
+
+    /// Whether the next turn has something to do.
+    pub fn is_pressing(&self) -> bool {
+        !self.asking.is_empty() || !self.due.is_empty()
     }
 }
 
@@ -187,8 +200,37 @@ impl Dispatch {
             }
             all[id as usize] = Some(running);
             if due {
-                self.attempt(core, id);
+                self.transactions.due.push(id);
             }
+        }
+    }
+
+    /// Asks for the places of all transactions that are due; the last thing of a turn.
+    pub(super) fn attempt_all(&mut self, core: &mut CoreState) {
+        for id in std::mem::take(&mut self.transactions.due) {
+            self.attempt(core, id);
+        }
+        self.pump(core);
+    }
+
+    /// A coordinator asks for a place on this shard, or gives it up.
+    pub(super) fn asked(&mut self, request: Request<Work>, participants: Option<Participants>) {
+        self.transactions.asking.push((request, participants));
+    }
+
+    /// Gives the places that were asked for in this turn.
+    pub(super) fn serve_asking(&mut self, core: &mut CoreState) {
+        if self.transactions.asking.is_empty() {
+            return;
+        }
+        let mut asking = std::mem::take(&mut self.transactions.asking);
+        // Stable: who gives a place up comes behind his own asking.
+        asking.sort_by_key(|(request, _)| match request {
+            Request::Schedule { txn, .. } | Request::Withdraw { txn } => txn.number,
+            _ => unreachable!("the others are not put off"),
+        });
+        for (request, participants) in asking {
+            self.serve(core, request, participants);
         }
         self.pump(core);
     }
@@ -254,6 +296,9 @@ impl Dispatch {
     fn over(&mut self, core: &mut CoreState, running: &Running, end: Next) {
         match (end, &running.purpose) {
             (Next::Done(reply), Purpose::Reply { .. }) => account::concluded(core, running, &reply),
+            (Next::Done(reply), Purpose::Pipeline { slot }) => {
+                account::answered(core, running.client, *slot, &reply);
+            }
             (Next::Done(reply), purpose) => self.moved(core, purpose, reply),
             (Next::Blocked(id), _) => Self::stands(core, running, id),
             (Next::Hop { .. }, _) => unreachable!("a hop is no end"),
@@ -286,7 +331,11 @@ impl Dispatch {
     pub(super) fn pump(&mut self, core: &mut CoreState) {
         while let Some(local) = self.transactions.local.pop_front() {
             match local {
-                Local::Request(request, participants) => self.serve(core, request, participants),
+                Local::Request(
+                    request @ (Request::Schedule { .. } | Request::Withdraw { .. }),
+                    participants,
+                ) => self.asked(request, participants),
+                Local::Request(request, _) => self.serve(core, request, None),
                 Local::Answer(shard, txn, answer) => self.answered(core, shard, txn, answer),
             }
         }
@@ -361,7 +410,7 @@ impl Dispatch {
         core.counters.transactions_refused = self.transactions.coordinator.refusals;
         let (id, results, over) = match progress {
             Progress::Nothing => return,
-            Progress::Again(id) => return self.attempt(core, id),
+            Progress::Again(id) => return self.transactions.due.push(id),
             Progress::Scheduled(id, results) | Progress::Answered(id, results) => (id, results, false),
             Progress::Finished(id, results) => (id, results, true),
         };
@@ -394,7 +443,7 @@ impl Dispatch {
 
     fn retry_held(&mut self, core: &mut CoreState) {
         while let Some(id) = self.transactions.coordinator.next_held(&core.shared.sequence) {
-            self.attempt(core, id);
+            self.transactions.due.push(id);
         }
     }
 

@@ -14,6 +14,7 @@ impl Shard {
         }
     }
 
+    #[inline(never)]
     fn note_command(&mut self, dirty: u64, db: usize, argv: Argv<'_>) {
         let changes = self.effects.dirty().saturating_sub(dirty);
         let journal = &mut self.effects.journal;

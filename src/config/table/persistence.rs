@@ -15,7 +15,7 @@ pub(super) const PARAMETERS: &[Declaration] = &[
     )
     .extremes(&["", "1 0"]),
     Declaration::bool("stop-writes-on-bgsave-error", "yes", "Refuse writes while snapshots fail."),
-    Declaration::bool("rdbcompression", "yes", "Compress strings in snapshots."),
+    Declaration::bool("rdbcompression", "yes", "Compress strings in snapshots.").implemented(),
     Declaration::bool("rdbchecksum", "yes", "End snapshots with a checksum.").at_start(),
     Declaration::choice("sanitize-dump-payload", SANITIZE, "no", "Check loaded values in depth."),
     Declaration::text("dbfilename", "dump.rdb", "Name of the snapshot.").protected().check(database_name),
