@@ -156,6 +156,7 @@ impl Dispatch {
             argv: ArgvBuf::default(),
             started_ns: forming.started_ns,
             procedure: Box::new(Together { forming, begun: false }),
+            participants: None,
         };
         self.launch(core, running, keys);
     }
@@ -223,5 +224,9 @@ impl Procedure for Together {
             account::inside(core, key, &member.command, whole.argv(index), &bytes[start..], nanoseconds);
         }
         Next::Done(bytes)
+    }
+
+    fn writes(&self) -> bool {
+        self.forming.members.iter().any(|member| member.command.is_write())
     }
 }

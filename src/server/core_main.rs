@@ -132,7 +132,10 @@ impl Core {
                 Event::AcceptFailed { error, .. } => {
                     state.shared.log.warning(format!("Accepting client connection: {error}"));
                 }
-                Event::SentVectored { .. } | Event::ListenerClosed { .. } | Event::Doorbell => {}
+                Event::SentVectored { .. }
+                | Event::ListenerClosed { .. }
+                | Event::Doorbell
+                | Event::FileDone { .. } => {}
             }
         }
         dispatch.receive(state);

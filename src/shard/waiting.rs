@@ -78,6 +78,8 @@ impl Shard {
         while let Some((db, key)) = self.effects.waits().next_ready() {
             while self.serve_one(db, &key, now, held) {}
         }
+        // Keys that were past their deadline.
+        self.effects.journal.seal();
         self.effects.look_around();
     }
 
@@ -106,7 +108,10 @@ impl Shard {
             Offer::Serve(Blocker { core, id, protocol, no_touch, wish, .. }) => {
                 let mut bytes = Vec::new();
                 let mut reply = Reply::new(&mut bytes, protocol);
-                let result = wish.serve(&mut self.context(db, now, no_touch), key, &mut reply);
+                let result = self.journal_piece(|shard| {
+                    wish.serve(&mut shard.context(db, now, no_touch), key, &mut reply)
+                });
+                self.effects.journal.seal();
                 if let Err(error) = result {
                     bytes.clear();
                     Reply::new(&mut bytes, protocol).error(error.text().as_ref());
