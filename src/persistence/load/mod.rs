@@ -18,12 +18,12 @@ mod batch;
 mod entries;
 mod error;
 mod feeds;
-mod manifest;
 mod progress;
 mod reader;
 mod resp;
 mod router;
 mod seat;
+mod segments;
 mod snapshot;
 mod source;
 #[cfg(test)]
@@ -33,7 +33,8 @@ pub use error::{LoadError, Remedy};
 pub use feeds::{Feeds, Inbox};
 pub use progress::{LoadFigures, Progress};
 pub use seat::{Seat, slice};
-pub use source::Source;
+pub use segments::Segment;
+pub use source::{AppendOnly, Source};
 
 use crate::base::{Monotonic, UnixMillis};
 use crate::command_table::CommandTable;
@@ -124,26 +125,47 @@ fn load_files(
             feeds.settle()?;
             shared.log.notice(format!("DB loaded from disk: {:.3} seconds", seconds()));
         }
-        Source::RedisAof(paths) => {
-            for (index, path) in paths.iter().enumerate() {
-                let part = Monotonic::now();
-                let tail = TailPolicy {
-                    allow_truncated: config.get(AOF_LOAD_TRUNCATED),
-                    is_last: index + 1 == paths.len(),
-                };
-                redis_aof_file(path, feeds, table, snapshot_policy(&config), tail, &delay, shared)?;
-                feeds.settle()?;
-                if paths.len() > 1 {
-                    shared.log.notice(format!(
-                        "DB loaded from {} file {}: {:.3} seconds",
-                        if index == 0 { "base" } else { "incr" },
-                        path.display(),
-                        Monotonic::now().since(part).as_secs_f64()
-                    ));
-                }
-            }
+        Source::AppendOnly(parts) => {
+            append_only(shared, table, parts, feeds, &delay)?;
             shared.log.notice(format!("DB loaded from append only file: {:.3} seconds", seconds()));
         }
+    }
+    Ok(())
+}
+
+fn append_only(
+    shared: &Arc<Shared>,
+    table: &'static CommandTable,
+    parts: &AppendOnly,
+    feeds: &Feeds,
+    delay: &Delay,
+) -> Result<(), LoadError> {
+    let config = shared.config();
+    let policy = snapshot_policy(&config);
+    for loss in &parts.losses {
+        shared.log.warning(loss);
+    }
+    let count = parts.files.len() + parts.generations.len();
+    let told = |what: &str, name: &str, start: Monotonic| {
+        if count > 1 {
+            let seconds = Monotonic::now().since(start).as_secs_f64();
+            shared.log.notice(format!("DB loaded from {what} {name}: {seconds:.3} seconds"));
+        }
+    };
+    for (index, path) in parts.files.iter().enumerate() {
+        let start = Monotonic::now();
+        let tail =
+            TailPolicy { allow_truncated: config.get(AOF_LOAD_TRUNCATED), is_last: index + 1 == count };
+        redis_aof_file(path, feeds, table, policy, tail, delay, shared)?;
+        feeds.settle()?;
+        told(if index == 0 { "base file" } else { "incr file" }, &path.display().to_string(), start);
+    }
+    for segments in &parts.generations {
+        let start = Monotonic::now();
+        segments::replay(segments, feeds, table, policy.databases, delay)?;
+        feeds.settle()?;
+        let name = segments.first().map(|segment| segment.path.display().to_string()).unwrap_or_default();
+        told(&format!("{} segments from", segments.len()), &name, start);
     }
     Ok(())
 }

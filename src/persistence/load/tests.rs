@@ -242,3 +242,156 @@ fn a_key_that_comes_twice_is_refused() {
     let error = load_snapshot(&path, true).err().expect("twice").to_string();
     assert!(error.contains("key 'k'") && error.contains("twice"), "{error}");
 }
+
+mod segments {
+    use super::super::segments::{Segment, replay};
+    use super::*;
+    use crate::persistence::aof::format::{Header, START, encode_mark};
+    use crate::resp::Argv;
+    use crate::shard::journal::record::{Membership, RecordWriter};
+
+    const RUN: u64 = 77;
+
+    /// A segment of one shard, written record by record.
+    struct Written {
+        bytes: Vec<u8>,
+        sequence: u64,
+    }
+
+    impl Written {
+        fn new(shard: u32, shards: u32) -> Self {
+            let header = Header { shard, shards, generation: 1, run: RUN };
+            Self { bytes: header.encode(), sequence: 0 }
+        }
+
+        fn record(&mut self, transaction: Option<u64>, participants: u32, effects: &[&str]) {
+            self.sequence += 1;
+            let membership = transaction
+                .map(|transaction| Membership { transaction, participants: (0..participants).collect() });
+            let mut writer = RecordWriter::new(&mut self.bytes, self.sequence, membership.as_ref());
+            for effect in effects {
+                let (db, words) = effect.split_once(' ').expect("a database and a command");
+                let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+                writer.effect(db.parse().expect("a number"), words.into_iter());
+            }
+            writer.seal();
+        }
+
+        fn mark(&mut self) {
+            let at = self.bytes.len() as u64;
+            self.bytes.extend_from_slice(&encode_mark(RUN, at, START));
+        }
+    }
+
+    fn load(segments: &[Segment], shards: usize) -> Result<Vec<Commands>, LoadError> {
+        let (feeds, inboxes) = Feeds::new(shards, Arc::default(), Arc::new(Progress::default()));
+        std::thread::scope(|scope| {
+            let cores: Vec<_> = inboxes
+                .into_iter()
+                .map(|inbox| {
+                    scope.spawn(move || {
+                        let mut commands: Commands = Vec::new();
+                        let mut push = |db: usize, argv: Argv<'_>| {
+                            let db = db.to_string().into_bytes();
+                            commands
+                                .push(std::iter::once(db).chain(argv.iter().map(<[u8]>::to_vec)).collect());
+                        };
+                        for job in inbox.jobs {
+                            match job {
+                                Job::Commands(batch) => {
+                                    let items = batch.items().iter();
+                                    items.for_each(|item| push(item.db as usize, batch.argv(item)));
+                                }
+                                Job::Everywhere { db, argv, .. } => push(db, argv.as_argv()),
+                                _ => panic!("nothing else is sent"),
+                            }
+                        }
+                        commands
+                    })
+                })
+                .collect();
+            let result = replay(segments, &feeds, table(), DATABASES, &Delay(None));
+            drop(feeds);
+            let commands = cores.into_iter().map(|core| core.join().expect("no panic")).collect();
+            result.map(|()| commands)
+        })
+    }
+
+    fn write(directory: &Path, written: &[&Written]) -> Vec<Segment> {
+        let write = |(index, written): (usize, &&Written)| {
+            let path = directory.join(format!("segment-{index}"));
+            std::fs::write(&path, [&written.bytes[..], &[0; 5000]].concat()).expect("written");
+            Segment { path, start: START, end: written.bytes.len() as u64 }
+        };
+        written.iter().enumerate().map(write).collect()
+    }
+
+    fn texts(commands: &[Commands]) -> Vec<Vec<String>> {
+        let text = |command: &Vec<Vec<u8>>| {
+            command.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ")
+        };
+        commands.iter().map(|commands| commands.iter().map(text).collect()).collect()
+    }
+
+    #[test]
+    fn what_is_about_everything_is_done_once_and_between_all_else() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut one, mut other) = (Written::new(0, 2), Written::new(1, 2));
+        for round in 0..300 {
+            one.record(None, 0, &["0 SET a 1", "3 SET b 2"]);
+            one.mark();
+            one.record(Some(round + 1), 2, &["0 SET c 3", "0 FLUSHALL", "0 SET d 4"]);
+            other.record(Some(round + 1), 2, &["0 FLUSHALL"]);
+            other.record(None, 0, &["5 SET e 5"]);
+            other.mark();
+        }
+        let segments = write(directory.path(), &[&one, &other]);
+        for shards in [1, 2, 3, 5] {
+            let commands = texts(&load(&segments, shards).expect("whole"));
+            for commands in &commands {
+                assert_eq!(commands.iter().filter(|command| *command == "0 FLUSHALL").count(), 300);
+                for between in commands.split(|command| command == "0 FLUSHALL") {
+                    let mut sorted = between.to_vec();
+                    sorted.sort();
+                    sorted.dedup();
+                    assert_eq!(sorted.len(), between.len(), "each once between two meetings: {between:?}");
+                }
+            }
+            assert_eq!(commands.iter().map(Vec::len).sum::<usize>(), 300 * (5 + shards));
+        }
+    }
+
+    #[test]
+    fn segments_that_do_not_meet_are_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut one, mut other) = (Written::new(0, 2), Written::new(1, 2));
+        one.record(Some(1), 2, &["0 FLUSHALL"]);
+        other.record(None, 0, &["0 SET e 5"]);
+        let segments = write(directory.path(), &[&one, &other]);
+        let error = load(&segments, 2).expect_err("the other one is missing").to_string();
+        assert!(
+            error.contains("segment-0 at offset 4096") && error.contains("other segments end"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn damage_is_told_and_ends_it_everywhere() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut one, mut other) = (Written::new(0, 2), Written::new(1, 2));
+        one.record(Some(1), 2, &["0 FLUSHALL"]);
+        other.record(None, 0, &["0 SET e 5"]);
+        other.record(Some(1), 2, &["0 FLUSHALL"]);
+        let end = other.bytes.len();
+        for at in START as usize..end {
+            let mut damaged = Written { bytes: other.bytes.clone(), sequence: 0 };
+            damaged.bytes[at] ^= 1;
+            let segments = write(directory.path(), &[&one, &damaged]);
+            let error = load(&segments, 2).expect_err("damaged").to_string();
+            assert!(error.contains("segment-"), "{error}");
+        }
+        let mut segments = write(directory.path(), &[&one, &other]);
+        segments[1].end = end as u64 + 10_000;
+        assert!(load(&segments, 2).expect_err("too short").to_string().contains("too short"));
+    }
+}
