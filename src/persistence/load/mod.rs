@@ -26,8 +26,6 @@ mod seat;
 mod segments;
 mod snapshot;
 mod source;
-#[cfg(test)]
-mod tests;
 
 pub use error::{LoadError, Remedy};
 pub use feeds::{Feeds, Inbox};
@@ -241,3 +239,6 @@ fn snapshot(
 pub fn now_s() -> u64 {
     UnixMillis::now().as_secs()
 }
+
+#[cfg(test)]
+mod tests;
