@@ -10,7 +10,7 @@ use super::progress::Progress;
 use crate::command_table::{Command, Contribution};
 use crate::net::Doorbell;
 use crate::resp::ArgvBuf;
-use crate::shard::Context;
+use crate::shard::{Context, Shard};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -37,6 +37,8 @@ pub enum Job {
         db: usize,
         argv: Arc<ArgvBuf>,
     },
+    /// Something that is done with a shard at once, and in one go.
+    Visit(Box<dyn FnOnce(&mut Shard) + Send>),
     /// Everything before has been done.
     Settled(Sender<()>),
 }
