@@ -24,14 +24,15 @@ mod reader;
 mod resp;
 mod router;
 mod seat;
+mod segments;
 mod snapshot;
 mod source;
 
 pub use error::{LoadError, Remedy};
-pub use feeds::{Feeds, Inbox};
+pub use feeds::{Feeds, Inbox, Job};
 pub use progress::{LoadFigures, Progress};
 pub use seat::{Seat, slice};
-pub use source::Source;
+pub use source::{OwnFiles, Source};
 
 use crate::base::{Monotonic, UnixMillis};
 use crate::command_table::CommandTable;
@@ -125,6 +126,20 @@ fn load_files(
             snapshot(&mut reader, feeds, policy, &delay, shared)?;
             feeds.settle()?;
             shared.log.notice(format!("DB loaded from disk: {:.3} seconds", seconds()));
+        }
+        Source::Segments(source) => {
+            for (index, path) in source.before.iter().enumerate() {
+                let tail = TailPolicy {
+                    allow_truncated: config.get(AOF_LOAD_TRUNCATED),
+                    is_last: index + 1 == source.before.len(),
+                };
+                redis_aof_file(path, feeds, table, snapshot_policy(&config), tail, &delay, shared)?;
+                feeds.settle()?;
+            }
+            let databases = config.get(DATABASES) as usize;
+            segments::feed(&source.directory, &source.segments, feeds, table, databases, &delay)?;
+            feeds.settle()?;
+            shared.log.notice(format!("DB loaded from append only file: {:.3} seconds", seconds()));
         }
         Source::RedisAof(paths) => {
             for (index, path) in paths.iter().enumerate() {

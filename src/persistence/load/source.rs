@@ -12,14 +12,26 @@ use super::LoadError;
 use super::manifest::RedisManifest;
 use crate::config::Config;
 use crate::config::parameter::{APPENDDIRNAME, APPENDFILENAME, APPENDONLY, DBFILENAME};
+use crate::persistence::aof::recovery::Replay;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// Snapshot, increments of a Redis, and segments, in this order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OwnFiles {
+    pub directory: PathBuf,
+    /// What stands before the segments.
+    pub before: Vec<PathBuf>,
+    pub segments: Vec<Replay>,
+}
+
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Source {
     Snapshot(PathBuf),
+    /// Our own append-only file.
+    Segments(OwnFiles),
     /// Files of commands, of which any may begin with a snapshot, in order.
     RedisAof(Vec<PathBuf>),
 }
@@ -41,13 +53,17 @@ impl Source {
         match self {
             Self::Snapshot(path) => std::slice::from_ref(path),
             Self::RedisAof(paths) => paths,
+            Self::Segments(own) => &own.before,
         }
     }
 
     /// # Errors
     /// If a file is missing that should be there.
     pub fn bytes(&self) -> Result<u64, LoadError> {
-        let mut sum = 0;
+        let mut sum = match self {
+            Self::Segments(own) => own.segments.iter().map(|segment| segment.end).sum(),
+            _ => 0,
+        };
         for path in self.files() {
             let data = path.metadata();
             let failed = |source| LoadError::Open { file: path.display().to_string(), source };
