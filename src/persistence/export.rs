@@ -127,7 +127,7 @@ fn write_base(feeds: &Feeds, path: &Path, now: UnixMillis) -> Result<Exported, E
     let (sender, pieces) = sync_channel(QUEUE);
     for core in 0..feeds.shards() {
         let sender = sender.clone();
-        feeds.send(core, Job::Visit(Box::new(move |shard| visit(shard, now, &sender))))?;
+        feeds.send(core, Job::Call(Box::new(move |core| visit(&core.shard, now, &sender))))?;
     }
     drop(sender);
     let (mut keys, mut without_deadlines) = (0, 0);
@@ -149,7 +149,7 @@ fn write_base(feeds: &Feeds, path: &Path, now: UnixMillis) -> Result<Exported, E
 }
 
 /// On the shard's core: everything it has, in pieces. Nobody else needs the core meanwhile.
-fn visit(shard: &mut Shard, now: UnixMillis, pieces: &SyncSender<Piece>) {
+fn visit(shard: &Shard, now: UnixMillis, pieces: &SyncSender<Piece>) {
     for (db, keyspace) in shard.databases.iter().enumerate() {
         let mut piece = Piece::default();
         for entry in keyspace.iter() {

@@ -1,6 +1,7 @@
 //! What survives a crash.
 
 pub mod aof;
+pub mod append_only;
 pub mod export;
 pub mod load;
 pub mod rdb;

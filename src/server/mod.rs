@@ -4,9 +4,11 @@
 //! cores are there. Stop: SIGTERM, SIGINT or SHUTDOWN; every core closes its clients and ends, then the
 //! files the server made (pid file, unix socket) are removed.
 
-pub mod cli;
+pub mod append_only;
+mod cli;
 mod core_main;
 mod cron;
+mod durable_start;
 pub mod os_files;
 pub mod placement;
 mod process;
@@ -22,12 +24,14 @@ use crate::config::parameter::*;
 use crate::dispatch::Message;
 use crate::net::{BindAddress, Doorbell, ListenError, Listener, RingError};
 use crate::observability::{Level, Logger};
+use crate::persistence::aof::store::StoreError;
 use crate::persistence::export::{ExportError, Exported, export};
-use crate::persistence::load::{self, Feeds, LoadError, Source};
+use crate::persistence::load::{self, Feeds, Job, LoadError, Source};
 use crate::session::{Shared, ShutdownMode, listen_options};
 use crate::shard::Shard;
 use cli::{Request, Start};
 use core_main::CorePlan;
+use durable_start::Beginning;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -118,6 +122,8 @@ pub enum StartError {
         "There is nothing to export in {0}: neither a snapshot nor, with appendonly yes, an append-only file"
     )]
     NothingToExport(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("No random numbers from the operating system: {0}")]
     Random(String),
 }
@@ -135,9 +141,14 @@ fn run(
     let log = open_log(&config)?;
     enter_directory(&mut config)?;
     let shards = cpus.len();
-    let source = Source::find(&config)?;
-    let bytes = source.as_ref().map(Source::bytes).transpose()?;
     let serves = matches!(purpose, Purpose::Serve);
+    let (mut beginning, source) = if config.get(APPENDONLY) && serves {
+        let (beginning, source) = Beginning::find(&config, &log)?;
+        (Some(beginning), source)
+    } else {
+        (None, Source::find(&config)?)
+    };
+    let bytes = source.as_ref().map(Source::bytes).transpose()?;
     if !serves && source.is_none() {
         return Err(StartError::NothingToExport(
             std::env::current_dir().unwrap_or_default().display().to_string(),
@@ -162,6 +173,10 @@ fn run(
         std::process::id()
     ));
 
+    let journals = beginning.is_some() && source.is_none();
+    if journals && let Some(beginning) = beginning.take() {
+        beginning.begin(&shared, shards)?;
+    }
     signals::block();
     let seeds = random_seeds()?;
     let (feeds, inboxes) = Feeds::new(shards, shared.doorbells.clone(), shared.load_progress.clone());
@@ -187,6 +202,7 @@ fn run(
             listeners: if index == 0 { listeners.take().unwrap_or_default() } else { Vec::new() },
             table,
             load: inboxes.next().filter(|_| source.is_some()),
+            journals,
             seeds,
             born: born.clone(),
             doorbells,
@@ -217,7 +233,7 @@ fn run(
             shared.log.notice("Ready to accept connections");
             None
         }
-        Some(source) => Some(start_loading(shared.clone(), table, source, feeds, purpose)?),
+        Some(source) => Some(start_loading(shared.clone(), table, source, feeds, beginning, purpose)?),
     };
     signals::wait(&shared, &doorbells, &threads);
     for thread in threads {
@@ -243,10 +259,13 @@ fn start_loading(
     table: &'static CommandTable,
     source: Source,
     feeds: Feeds,
+    beginning: Option<Beginning>,
     purpose: Purpose,
 ) -> Result<JoinHandle<Result<(), StartError>>, StartError> {
     let work = move || {
         let loaded = load::load(&shared, table, &source, &feeds);
+        let loaded =
+            loaded.and_then(|()| beginning.map_or(Ok(()), |beginning| go_on(&shared, &feeds, beginning)));
         match (&loaded, purpose) {
             (Ok(()), Purpose::Serve) => {
                 shared.loading.store(false, Ordering::SeqCst);
@@ -281,6 +300,16 @@ fn tell(exported: &Exported, shared: &Shared) {
     shared.log.notice(format!(
         "{keys} keys are exported, {bytes} bytes; go on with: redis-server --dir {directory} --appendonly yes"
     ));
+}
+
+/// Everything is loaded: the cores begin to write down what follows, before anybody is served.
+fn go_on(shared: &Shared, feeds: &Feeds, beginning: Beginning) -> Result<(), LoadError> {
+    let begun = beginning.begin(shared, feeds.shards());
+    begun.map_err(|error| LoadError::GoOn(error.to_string()))?;
+    for core in 0..feeds.shards() {
+        feeds.send(core, Job::Call(Box::new(append_only::start)))?;
+    }
+    feeds.settle()
 }
 
 fn start_core(plan: CorePlan, cpu: usize) -> Result<JoinHandle<()>, StartError> {

@@ -24,6 +24,7 @@ mod damage;
 mod export;
 mod filling;
 mod loading;
+mod own;
 mod snapshot;
 
 use contents::Fact;
