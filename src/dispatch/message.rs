@@ -1,8 +1,8 @@
 //! What crosses the mesh.
 
 use super::procedure::Work;
-use super::transactions::Late;
-use crate::client::ClientKey;
+use super::transactions::{Late, Whole};
+use crate::client::{ClientKey, WatchedKey};
 use crate::command_table::{Command, Contribution, ShardHandler};
 use crate::resp::{ArgRange, Argv, Protocol};
 use crate::session::CoreState;
@@ -30,6 +30,18 @@ pub enum Message {
         shard: usize,
         txn: Txn,
         answer: Answer<Contribution>,
+    },
+    /// A client watches a key no more.
+    Unwatch {
+        client: u64,
+        key: WatchedKey,
+    },
+    Unwatched,
+    /// Commands that run on the receiver's shard with nothing in between, and their result.
+    Whole(Box<Whole>),
+    WholeDone {
+        id: usize,
+        result: Contribution,
     },
     /// The reply of a command that had to wait for transactions.
     Late(Box<Late>),

@@ -52,7 +52,7 @@ pub struct Dispatch {
     outgoing: Vec<Option<Box<Batch>>>,
     #[expect(clippy::vec_box, reason = "the mesh moves the box, so the box is what is kept")]
     spare: Vec<Box<Batch>>,
-    /// By core: batches sent and not yet returned.
+    /// By core: batches, and ends of WATCH, that it has not yet confirmed.
     in_flight: Vec<u32>,
     gathers: Gathers,
     lender: Lender<Shard>,
@@ -122,7 +122,7 @@ impl Dispatch {
         if core.clients.running(key).multi.is_some() && self.queue(core, key, &command, argv) {
             return Flow::Next;
         }
-        if self.forming.is_some() && !matches!(command.spec.handler, Handler::PerShard { .. }) {
+        if self.is_collecting() && !pipeline::may_join(&command) {
             self.depart(core);
         }
         let shards = core.cores;
@@ -442,6 +442,13 @@ impl Dispatch {
                 self.answered(core, shard, txn, answer);
                 self.pump(core);
             }
+            Message::Unwatch { client, key } => {
+                core.shard.effects.unwatch(client, key.db, &key.key);
+                self.links.send(from, Message::Unwatched);
+            }
+            Message::Unwatched => self.in_flight[from] -= 1,
+            Message::Whole(whole) => self.run_whole(core, from, *whole),
+            Message::WholeDone { id, result } => self.whole_done(core, from, id, result),
             Message::Late(late) => transactions::deliver(core, late),
             Message::Connection(dealt) => self.dealt.push(dealt),
         }

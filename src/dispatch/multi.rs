@@ -60,10 +60,19 @@ impl Dispatch {
         which: TransactionCommand,
         argv: Argv<'_>,
     ) -> Flow {
-        let client = core.clients.running(key);
-        if !client.in_flight.is_idle() {
+        let may_start = match which {
+            // It touches nothing but the client.
+            TransactionCommand::Multi => true,
+            TransactionCommand::Exec if self.may_collect_exec(core, key) => true,
+            _ => {
+                self.depart(core);
+                core.clients.running(key).in_flight.is_idle()
+            }
+        };
+        if !may_start {
             return Flow::Stall;
         }
+        let client = core.clients.running(key);
         let in_multi = client.multi.is_some();
         let refused = match which {
             TransactionCommand::Multi if in_multi => Some("ERR MULTI calls can not be nested"),
@@ -153,7 +162,8 @@ impl Dispatch {
         }
         account::monitor(core, key, command, argv);
         if core.clients.running(key).watching.is_empty()
-            && self.exec_here(core, key, command, argv, &commands)
+            && (self.exec_here(core, key, command, argv, &commands)
+                || self.collect_exec(core, key, command, argv, &commands))
         {
             return;
         }
@@ -190,7 +200,7 @@ impl Dispatch {
         };
         let client = core.clients.get(key).expect("its request runs");
         // Clients that wait for a key are served behind the whole of it, which this would not do.
-        let unheard = core.shard.scheduled || core.shard.effects.has_waiters();
+        let unheard = core.shard.scheduled || core.shard.effects.has_waiters() || self.is_collecting();
         if unheard || client.reply_mode != ReplyMode::On || !commands.iter().all(is_here) {
             return false;
         }
@@ -206,17 +216,15 @@ impl Dispatch {
         true
     }
 
-    /// Tells the owners of watched keys that their watchers have gone.
+    /// Tells the owners of watched keys that their watchers have gone. Until that has arrived their shards count as
+    /// busy: a WATCH of the same key must not get there first.
     pub fn release_watches(&mut self, core: &mut CoreState) {
-        for (client, owner, WatchedKey { db, key }) in std::mem::take(&mut core.unwatched) {
+        for (client, owner, key) in std::mem::take(&mut core.unwatched) {
             if owner == core.index {
-                core.shard.effects.unwatch(client, db, &key);
+                core.shard.effects.unwatch(client, key.db, &key.key);
             } else {
-                let run = Box::new(move |core: &mut CoreState| -> Contribution {
-                    core.shard.effects.unwatch(client, db, &key);
-                    Box::new(())
-                });
-                self.links.send(owner, Message::Call { run, back: None });
+                self.in_flight[owner] += 1;
+                self.links.send(owner, Message::Unwatch { client, key });
             }
         }
     }
@@ -556,7 +564,7 @@ impl Procedure for Exec {
 }
 
 /// What runs on a shard for a command whose keys are all there.
-fn shard_handler(command: &Command) -> Option<ShardHandler> {
+pub(super) fn shard_handler(command: &Command) -> Option<ShardHandler> {
     match command.spec.handler {
         Handler::Shard(run)
         | Handler::ShardOf { run, .. }
