@@ -3,7 +3,7 @@
 //! A lookup happens for every command, so it is one multiplication over the upper-cased name and
 //! usually one probe of a small open-addressed array.
 
-use super::{CommandSpec, Flag, Handler};
+use super::{CommandSpec, Flag, Group, Handler};
 use crate::resp::Argv;
 use crate::shard::CommandError;
 
@@ -20,6 +20,8 @@ pub struct Command {
     pub names: u8,
     /// Its only key is the first argument: the common case of routing.
     pub key_is_first: bool,
+    /// That key may hold a large collection, and the second argument names a part of it.
+    pub names_member: bool,
 }
 
 pub struct CommandTable {
@@ -79,7 +81,8 @@ impl CommandTable {
     fn add(&mut self, spec: &'static CommandSpec, names: u8) -> u16 {
         let id = u16::try_from(self.commands.len()).expect("some hundred commands");
         let key_is_first = matches!(spec.keys, [only] if only.is_first_argument());
-        self.commands.push(Command { spec, id, names, key_is_first });
+        let names_member = key_is_first && matches!(spec.group, Group::Set | Group::Hash);
+        self.commands.push(Command { spec, id, names, key_is_first, names_member });
         self.subcommands.push(Vec::new());
         id
     }
