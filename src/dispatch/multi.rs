@@ -10,7 +10,7 @@ use super::procedure::{Caller, Everywhere, Next, Planned, Procedure, Spread, Wor
 use super::run::run_here;
 use super::transactions::intentions;
 use super::{Dispatch, Flow, route};
-use crate::base::UnixMillis;
+use crate::base::{Monotonic, UnixMillis};
 use crate::client::{ClientKey, QueuedCommand, ReplyMode, WatchedKey};
 use crate::command_table::{
     Args, Asker, Command, Contribution, Flag, Handler, ShardHandler, TransactionCommand,
@@ -284,6 +284,8 @@ struct Exec {
     together: Vec<(usize, Vec<usize>)>,
     /// The command under way that has hops of its own.
     alone: Option<(usize, Box<dyn Procedure>)>,
+    /// When that one began.
+    alone_since: Monotonic,
 }
 
 impl Exec {
@@ -335,6 +337,7 @@ impl Exec {
             validated: false,
             together: Vec::new(),
             alone: None,
+            alone_since: Monotonic(0),
         }
     }
 
@@ -433,6 +436,7 @@ impl Exec {
     fn run_client(&mut self, core: &mut CoreState, key: ClientKey, index: usize) {
         let Planning { command, argv, .. } = &self.commands[index];
         let mut bytes = Vec::new();
+        let started = Monotonic::now();
         if let Handler::OfTransaction(_) = command.spec.handler {
             // UNWATCH: EXEC has released the watched keys already.
             let protocol = core.clients.get(key).map_or(Protocol::Resp2, |client| client.protocol);
@@ -450,7 +454,8 @@ impl Exec {
                 Reply::new(&mut bytes, protocol).error(error.text().as_ref());
             }
         }
-        account::inside(core, key, command, argv.as_argv(), &bytes, 0);
+        let took = Monotonic::now().since(started).as_nanos() as u64;
+        account::inside(core, key, command, argv.as_argv(), &bytes, took);
         self.replies.put(index, bytes);
     }
 
@@ -525,7 +530,8 @@ impl Procedure for Exec {
                     }
                     Next::Done(bytes) => {
                         let Planning { command, argv, .. } = &self.commands[index];
-                        account::inside(core, key, command, argv.as_argv(), &bytes, 0);
+                        let took = Monotonic::now().since(self.alone_since).as_nanos() as u64;
+                        account::inside(core, key, command, argv.as_argv(), &bytes, took);
                         self.replies.put(index, bytes);
                     }
                 }
@@ -538,22 +544,25 @@ impl Procedure for Exec {
                     self.together = together;
                     return Next::Hop { work, last: self.steps.is_empty() };
                 }
-                Some(ExecStep::Alone(index)) => match self.begin_alone(core, key, index) {
-                    Err(error) => {
-                        let mut bytes = Vec::new();
-                        Reply::new(&mut bytes, self.protocol).error(error.text().as_ref());
-                        self.replies.put(index, bytes);
-                    }
-                    Ok(procedure) => {
-                        let reads: Vec<(usize, Work)> = (0..self.cores)
-                            .filter_map(|shard| Some((shard, procedure.read(shard)?)))
-                            .collect();
-                        self.alone = Some((index, procedure));
-                        if !reads.is_empty() {
-                            return Next::Hop { work: reads, last: false };
+                Some(ExecStep::Alone(index)) => {
+                    self.alone_since = Monotonic::now();
+                    match self.begin_alone(core, key, index) {
+                        Err(error) => {
+                            let mut bytes = Vec::new();
+                            Reply::new(&mut bytes, self.protocol).error(error.text().as_ref());
+                            self.replies.put(index, bytes);
+                        }
+                        Ok(procedure) => {
+                            let reads: Vec<(usize, Work)> = (0..self.cores)
+                                .filter_map(|shard| Some((shard, procedure.read(shard)?)))
+                                .collect();
+                            self.alone = Some((index, procedure));
+                            if !reads.is_empty() {
+                                return Next::Hop { work: reads, last: false };
+                            }
                         }
                     }
-                },
+                }
             }
         }
     }
