@@ -38,6 +38,8 @@ mod server;
 mod set;
 mod set_algebra;
 mod slowlog;
+mod stream;
+mod stream_options;
 mod string;
 mod string_compare;
 mod string_counter;
@@ -97,6 +99,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     set_algebra::COMMANDS,
     bitfield::COMMANDS,
     bitmap::COMMANDS,
+    stream::COMMANDS,
     geo::COMMANDS,
     geo_search::COMMANDS,
     hyperloglog::COMMANDS,

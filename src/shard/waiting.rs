@@ -15,6 +15,16 @@ pub trait Wish: Send + Sync {
     /// Whether it waits for a value like this.
     fn wants(&self, value: ValueRef<'_>) -> bool;
 
+    /// Whether it is served, with an error, when its key is gone.
+    fn minds_absence(&self) -> bool {
+        false
+    }
+
+    /// What it waits for at this key, if that depends on what the key holds now, when it begins to wait (`$`).
+    fn from_now(&self, _key: &[u8], _value: Option<ValueRef<'_>>) -> Option<Arc<dyn Wish>> {
+        None
+    }
+
     /// Whether serving it touches other keys than the one that is ready.
     fn reaches_further(&self) -> bool {
         false
@@ -55,7 +65,9 @@ impl Shard {
     /// Lines up a client at keys of this shard.
     pub fn wait(&mut self, db: usize, keys: &[Box<[u8]>], claim: &Arc<Claim>, blocker: &Blocker) {
         for key in keys {
-            self.effects.wait(db, key, Arc::clone(claim), blocker.clone());
+            let value = self.databases[db].find(key).map(|entry| entry.value());
+            let wish = blocker.wish.from_now(key, value).unwrap_or_else(|| Arc::clone(&blocker.wish));
+            self.effects.wait(db, key, Arc::clone(claim), Blocker { wish, ..blocker.clone() });
         }
     }
 
@@ -87,14 +99,14 @@ impl Shard {
         let (index, scheduled) = (self.index, self.scheduled);
         let Self { databases, effects, .. } = self;
         let entry = databases[db].find(key);
+        let minded = effects.is_minded();
         let fit = |blocker: &Blocker| match &entry {
-            None => Fit::Stop,
+            None if !minded => Fit::Stop,
+            None if !blocker.wish.minds_absence() => Fit::Pass,
             Some(entry) if !blocker.wish.wants(entry.value()) => Fit::Pass,
             // Keys that transactions hold must not be touched in passing.
-            Some(_) if held || blocker.elsewhere || scheduled && blocker.wish.reaches_further() => {
-                Fit::Elsewhere
-            }
-            Some(_) => Fit::Serve,
+            _ if held || blocker.elsewhere || scheduled && blocker.wish.reaches_further() => Fit::Elsewhere,
+            _ => Fit::Serve,
         };
         match effects.waits().offer(db, key, fit) {
             Offer::Nobody => false,
