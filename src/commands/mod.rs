@@ -39,7 +39,11 @@ mod set;
 mod set_algebra;
 mod slowlog;
 mod stream;
+mod stream_claim;
+mod stream_group;
+mod stream_info;
 mod stream_options;
+mod stream_read;
 mod string;
 mod string_compare;
 mod string_counter;
@@ -100,6 +104,10 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     bitfield::COMMANDS,
     bitmap::COMMANDS,
     stream::COMMANDS,
+    stream_claim::COMMANDS,
+    stream_group::COMMANDS,
+    stream_info::COMMANDS,
+    stream_read::COMMANDS,
     geo::COMMANDS,
     geo_search::COMMANDS,
     hyperloglog::COMMANDS,

@@ -4,7 +4,7 @@
 //! shard's news, which its core carries to the client's.
 
 use super::wait_queue::Claim;
-use super::{Context, Fit, Offer, Shard};
+use super::{Context, Fit, Offer, Outcome, Shard};
 use crate::base::UnixMillis;
 use crate::keyspace::ValueRef;
 use crate::resp::{Protocol, Reply};
@@ -57,8 +57,8 @@ pub struct WaitNews {
 pub enum WaitEvent {
     /// Its reply.
     Served(Vec<u8>),
-    /// This key is ready, and a transaction has to serve it.
-    Ask { shard: usize, db: usize, key: Box<[u8]> },
+    /// This key is ready, and a transaction has to serve it: with this key `alone`, or as its command says.
+    Ask { shard: usize, db: usize, key: Box<[u8]>, alone: Option<Arc<dyn Wish>> },
 }
 
 impl Shard {
@@ -110,22 +110,43 @@ impl Shard {
         };
         match effects.waits().offer(db, key, fit) {
             Offer::Nobody => false,
-            Offer::Ask(Blocker { core, id, .. }) => {
-                let what = WaitEvent::Ask { shard: index, db, key: key.into() };
+            Offer::Ask(Blocker { core, id, wish, elsewhere, .. }) => {
+                let alone = (!elsewhere && !wish.reaches_further()).then_some(wish);
+                let what = WaitEvent::Ask { shard: index, db, key: key.into(), alone };
                 effects.wait_news.push(WaitNews { core, id, what });
                 false
             }
             Offer::Serve(Blocker { core, id, protocol, no_touch, wish, .. }) => {
-                let mut bytes = Vec::new();
-                let mut reply = Reply::new(&mut bytes, protocol);
-                let result = wish.serve(&mut self.context(db, now, no_touch), key, &mut reply);
-                if let Err(error) = result {
-                    bytes.clear();
-                    Reply::new(&mut bytes, protocol).error(error.text().as_ref());
-                }
+                let bytes = fulfil(&*wish, &mut self.context(db, now, no_touch), key, protocol);
                 self.effects.wait_news.push(WaitNews { core, id, what: WaitEvent::Served(bytes) });
                 true
             }
         }
     }
+
+    /// Serves one who waits with a key that a transaction holds for him, if it still suits him and he still waits.
+    pub fn serve_held(
+        &mut self,
+        (db, key): (usize, &[u8]),
+        (wish, claim): (&dyn Wish, &Claim),
+        protocol: Protocol,
+        now: UnixMillis,
+    ) -> Option<Vec<u8>> {
+        let mut context = self.context(db, now, true);
+        let suits = match context.peek(key) {
+            None => wish.minds_absence(),
+            Some(entry) => wish.wants(entry.value()),
+        };
+        (suits && claim.take(Outcome::Served)).then(|| fulfil(wish, &mut context, key, protocol))
+    }
+}
+
+/// The reply to who has waited.
+fn fulfil(wish: &dyn Wish, ctx: &mut Context<'_>, key: &[u8], protocol: Protocol) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Err(error) = wish.serve(ctx, key, &mut Reply::new(&mut bytes, protocol)) {
+        bytes.clear();
+        Reply::new(&mut bytes, protocol).error(error.text().as_ref());
+    }
+    bytes
 }
