@@ -154,14 +154,16 @@ impl Dispatch {
                     }
                 }
             }
-            Handler::Transaction { run, plan } => match self.owner(core, &command, argv) {
-                Owners::One(owner) => self.on_one_shard(core, key, &command, run, owner, argv),
-                Owners::None => self.on_one_shard(core, key, &command, run, core.index, argv),
-                Owners::Several => self.over_shards(core, key, &command, argv, |caller| {
-                    Box::new(Planned::new(plan(argv), caller, shards))
-                }),
-            },
-            Handler::Blocking { .. } => self.blocking(core, key, &command, argv),
+            Handler::Blocking { may_wait, .. } if may_wait(argv) => self.blocking(core, key, &command, argv),
+            Handler::Transaction { run, plan } | Handler::Blocking { run, plan, .. } => {
+                match self.owner(core, &command, argv) {
+                    Owners::One(owner) => self.on_one_shard(core, key, &command, run, owner, argv),
+                    Owners::None => self.on_one_shard(core, key, &command, run, core.index, argv),
+                    Owners::Several => self.over_shards(core, key, &command, argv, |caller| {
+                        Box::new(Planned::new(plan(argv), caller, shards))
+                    }),
+                }
+            }
             Handler::Client(run) => self.on_client(core, key, &command, run, argv),
             Handler::EveryCore { .. } => self.on_every_core(core, key, &command, argv),
             Handler::OfTransaction(which) => self.of_transaction(core, key, &command, which, argv),

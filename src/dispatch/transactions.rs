@@ -127,6 +127,11 @@ pub fn intentions(core: &CoreState, command: &Command, argv: Argv<'_>) -> Vec<(u
     by_shard.into_iter().map(|(shard, intents)| (shard, key_set(intents))).collect()
 }
 
+/// What a change of this key alone needs of its shard.
+pub fn whole_key(core: &CoreState, key: &[u8]) -> KeySet {
+    KeySet::new(vec![Intent { key: core.shard.databases[0].hash(key), mode: Mode::Exclusive }])
+}
+
 pub(super) fn each_intent(
     core: &CoreState,
     command: &Command,

@@ -48,6 +48,10 @@ pub enum Class {
     SortedSet,
     /// `n`, new keys; not part of `A`
     New,
+    /// `t`
+    Stream,
+    /// Changes that Redis tells no subscriber of.
+    Quiet,
 }
 
 events! {
@@ -115,6 +119,22 @@ events! {
         SUnionStore = "sunionstore",
         SDiffStore = "sdiffstore",
     }
+    Stream {
+        XAdd = "xadd",
+        XDel = "xdel",
+        XTrim = "xtrim",
+        XSetId = "xsetid",
+        XGroupCreate = "xgroup-create",
+        XGroupSetId = "xgroup-setid",
+        XGroupDestroy = "xgroup-destroy",
+        XGroupCreateConsumer = "xgroup-createconsumer",
+        XGroupDelConsumer = "xgroup-delconsumer",
+    }
+    Quiet {
+        XReadGroup = "xreadgroup",
+        XAck = "xack",
+        XClaim = "xclaim",
+    }
     Expired { Expired = "expired", }
     Evicted { Evicted = "evicted", }
     New { NewKey = "new", }
@@ -128,7 +148,24 @@ impl Event {
         let keys = matches!(self, RenameTo | CopyTo | MoveTo | Restore | NewKey);
         let lists = matches!(self, LPush | RPush | SortStore);
         let sorted_sets = matches!(self, ZAdd | ZIncr | ZRangeStore | ZUnionStore | ZInterStore | ZDiffStore);
-        keys || lists || sorted_sets || matches!(self, GeoSearchStore | GeoRadiusStore)
+        let streams = matches!(self, XAdd | XGroupDestroy);
+        keys || lists || sorted_sets || streams || matches!(self, GeoSearchStore | GeoRadiusStore)
+    }
+
+    /// Whether a key may now hold something else than before, or nothing.
+    fn takes(self) -> bool {
+        let about_deadlines = matches!(self, Self::Expire | Self::Persist);
+        !about_deadlines && !matches!(self.class(), Class::Stream | Class::Quiet)
+    }
+
+    /// Whether WATCH and tracking are about it. What a group does is not to Redis, nor is XSETID.
+    fn touches(self) -> bool {
+        use Event::{XAdd, XDel, XTrim};
+        match self.class() {
+            Class::Stream => matches!(self, XAdd | XDel | XTrim),
+            Class::Quiet => false,
+            _ => true,
+        }
     }
 }
 
@@ -152,6 +189,8 @@ pub struct Effects {
     pub wait_news: Vec<WaitNews>,
     /// Whether somebody listens, watches or waits: one test for the common case.
     attentive: bool,
+    /// Somebody may wait for a key that must not go ([`Wish::minds_absence`](super::Wish::minds_absence)).
+    minded: bool,
     /// Changes since the last save.
     dirty: u64,
 }
@@ -167,6 +206,7 @@ impl Effects {
             waits: WaitQueues::new(databases, seeds),
             wait_news: Vec::new(),
             attentive: false,
+            minded: false,
             dirty: 0,
         }
     }
@@ -183,10 +223,10 @@ impl Effects {
     fn tell(&mut self, db: usize, key: &[u8], event: Event) {
         if event == Event::Expired {
             self.watch.expired(db, key);
-        } else {
+        } else if event.touches() {
             self.watch.changed(db, key);
         }
-        if event.gives() {
+        if event.gives() || self.minded && event.takes() {
             self.waits.ready(db, key);
         }
         if self.listening {
@@ -208,6 +248,7 @@ impl Effects {
     /// Sees whether anybody is left who wants to hear of changes.
     pub fn look_around(&mut self) {
         self.attentive = self.listening || !self.watch.is_empty() || !self.waits.is_empty();
+        self.minded &= !self.waits.is_empty();
     }
 
     #[inline]
@@ -217,8 +258,21 @@ impl Effects {
 
     /// A client joins the line of a key.
     pub fn wait(&mut self, db: usize, key: &[u8], claim: Arc<Claim>, blocker: Blocker) {
+        self.minded |= blocker.wish.minds_absence();
         self.waits.wait(db, key, blocker.id, claim, blocker);
         self.attentive = true;
+    }
+
+    /// Whether somebody may have to be told that a key is gone.
+    pub fn is_minded(&self) -> bool {
+        self.minded
+    }
+
+    /// A database has been emptied.
+    pub fn flushed(&mut self, db: usize) {
+        if self.minded {
+            self.waits.all_ready(db);
+        }
     }
 
     pub fn waits(&mut self) -> &mut WaitQueues<Blocker> {
@@ -246,8 +300,10 @@ impl Effects {
     pub fn announce(&mut self, db: usize, key: &[u8], event: Event) {
         if self.attentive {
             // It may be about another key than the change itself (the destination of LMOVE).
-            self.watch.changed(db, key);
-            if event.gives() {
+            if event.touches() {
+                self.watch.changed(db, key);
+            }
+            if event.gives() || self.minded && event.takes() {
                 self.waits.ready(db, key);
             }
             if self.listening {

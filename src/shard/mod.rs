@@ -194,6 +194,7 @@ impl Shard {
         for db in range.clone() {
             let (keyspace, now) = (&self.databases[db], self.now);
             self.effects.watched().flushed(db, |key| existence(keyspace, key, now));
+            self.effects.flushed(db);
         }
         for keyspace in &mut self.databases[range] {
             self.effects.add_dirty(keyspace.len() as u64);
