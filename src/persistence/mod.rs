@@ -1,4 +1,5 @@
 //! What survives a crash.
 
 pub mod aof;
+pub mod check;
 pub mod rdb;

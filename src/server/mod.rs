@@ -4,6 +4,7 @@
 //! cores are there. Stop: SIGTERM, SIGINT or SHUTDOWN; every core closes its clients and ends, then the
 //! files the server made (pid file, unix socket) are removed.
 
+mod check_files;
 pub mod cli;
 mod core_main;
 mod cron;
@@ -33,9 +34,12 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-/// The whole program behind its arguments.
+/// The whole program, from its name and its arguments.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match cli::read(arguments, &mut os_files::OsFiles) {
+    let mut arguments = arguments.into_iter();
+    let program = arguments.next().unwrap_or_default();
+    let flag = cli::flag_of_program(&program).map(OsString::from);
+    match cli::read(flag.into_iter().chain(arguments), &mut os_files::OsFiles) {
         Request::Exit { text, code: 0 } => {
             print!("{text}");
             ExitCode::SUCCESS
@@ -51,6 +55,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             print!("{text}");
             if can_run { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
+        Request::CheckRdb(path) => check_files::check_rdb(&path),
         Request::Serve(start) => match serve(start) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
