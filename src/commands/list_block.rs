@@ -1,6 +1,6 @@
 //! Lists, waiting: BLPOP, BRPOP, BLMOVE, BRPOPLPUSH, BLMPOP.
 
-use super::list::{list_at, pop_many, pop_one, write_entry};
+use super::list::{list_at, pop_many, pop_one, propagate_popped, write_entry};
 use super::list_move::{
     ENDS, Move, MultiPop, plan_move, plan_multi_pop, plan_or_error, result, run_multi_pop,
 };
@@ -84,7 +84,9 @@ impl Wish for Pop {
     fn serve(&self, ctx: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> CommandResult {
         reply.array(2);
         reply.bulk(key);
-        pop_one(ctx, key, self.0, |entry| write_entry(entry, reply)).map(drop)
+        pop_one(ctx, key, self.0, |entry| write_entry(entry, reply))?;
+        propagate_popped(ctx, key, self.0, None);
+        Ok(())
     }
 }
 
@@ -317,7 +319,9 @@ impl Wish for PopMany {
     fn serve(&self, ctx: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> CommandResult {
         reply.array(2);
         reply.bulk(key);
-        pop_many(ctx, key, self.end, self.count, reply).map(drop)
+        let popped = pop_many(ctx, key, self.end, self.count, reply)?;
+        propagate_popped(ctx, key, self.end, Some(popped));
+        Ok(())
     }
 }
 

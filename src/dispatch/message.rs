@@ -8,6 +8,7 @@ use crate::resp::{ArgRange, Argv, Protocol};
 use crate::session::CoreState;
 use crate::transaction::{Answer, Request, Txn};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 pub enum Message {
     /// Commands for the receiver's shard, of all clients of the sender that had some in this turn.
@@ -25,7 +26,11 @@ pub enum Message {
         contribution: Contribution,
     },
     /// From the coordinator of a transaction to a shard, and the shard's answer.
-    Request(Request<Work>),
+    Request {
+        request: Request<Work>,
+        /// With the request for a place, if the transaction changes data.
+        participants: Option<Participants>,
+    },
     Agreement {
         shard: usize,
         txn: Txn,
@@ -48,6 +53,9 @@ pub enum Message {
     /// A connection dealt to the receiver.
     Connection(Dealt),
 }
+
+/// The shards on which a transaction has a place, in ascending order.
+pub type Participants = Arc<[u32]>;
 
 /// A socket on its way to the core that will serve it.
 pub struct Dealt {

@@ -338,6 +338,10 @@ impl Dispatch {
             return Flow::Next;
         }
         let own = collect(core, asker, args);
+        if command.is_write() {
+            core.shard.journal_always(asker.db, argv);
+        }
+        core.shard.effects.journal.seal();
         let now = core.now.unix;
         core.shard.serve_ready(now);
         let client = core.clients.running(key);
@@ -433,11 +437,12 @@ impl Dispatch {
                     self.conclude(core, gather);
                 }
             }
-            Message::Request(request @ (Request::Schedule { .. } | Request::Withdraw { .. })) => {
-                self.asked(request);
-            }
-            Message::Request(request) => {
-                self.serve(core, request);
+            Message::Request {
+                request: request @ (Request::Schedule { .. } | Request::Withdraw { .. }),
+                participants,
+            } => self.asked(request, participants),
+            Message::Request { request, .. } => {
+                self.serve(core, request, None);
                 self.pump(core);
             }
             Message::Agreement { shard, txn, answer } => {

@@ -207,10 +207,12 @@ impl Dispatch {
         let client = core.clients.running(key);
         let caller = Caller { db: client.db, protocol: client.protocol, no_touch: client.no_touch };
         Reply::new(client.output.writer(), caller.protocol).array(commands.len());
+        core.shard.effects.journal.hold();
         for QueuedCommand { command, argv } in commands {
             let run = shard_handler(command).expect("placed on a shard");
             run_here(core, key, command, run, argv.as_argv());
         }
+        core.shard.effects.journal.release();
         core.unsent.push(key);
         account::ran(core, key, command, argv, false);
         true
@@ -565,6 +567,10 @@ impl Procedure for Exec {
                 }
             }
         }
+    }
+
+    fn writes(&self) -> bool {
+        self.commands.iter().any(|queued| queued.command.is_write())
     }
 
     fn needs_only_shards(&self) -> bool {

@@ -160,6 +160,7 @@ impl Dispatch {
             argv: ArgvBuf::default(),
             started_ns: forming.started_ns,
             procedure: Box::new(Together { forming, begun: false }),
+            participants: None,
         };
         self.launch_in_one(core, running, keys);
     }
@@ -318,6 +319,10 @@ impl Procedure for Together {
             }
         }
         Next::Done(bytes)
+    }
+
+    fn writes(&self) -> bool {
+        self.forming.members.iter().any(|member| member.command.is_write())
     }
 }
 

@@ -24,8 +24,11 @@ pub(super) fn run_here(
     let out = client.output.writer();
     let start = out.len();
     let mut reply = Reply::new(out, client.protocol);
-    let mut context = core.shard.context(client.db, core.now.unix, client.no_touch);
+    let (shard, now) = (&mut *core.shard, core.now.unix);
+    let dirty = shard.effects.dirty();
+    let mut context = shard.context(client.db, now, client.no_touch);
     let result = run(&mut context, Args::new(argv, usize::from(command.names)), &mut reply);
+    journal_unit(shard, dirty, client.db, argv);
     if let Err(error) = &result {
         out.truncate(start);
         Reply::new(out, client.protocol).error(error.text().as_ref());
@@ -38,8 +41,7 @@ pub(super) fn run_here(
     if muted {
         out.truncate(start);
     }
-    let now = core.now.unix;
-    core.shard.serve_ready(now);
+    shard.serve_ready(now);
     account::ran(core, key, command, argv, failed);
     core.unsent.push(key);
 }
@@ -54,6 +56,7 @@ pub(super) fn run_batch(shard: &mut Shard, now: UnixMillis, batch: &mut Batch) -
         batch.run(range, |item, argv, replies| {
             let start = tick;
             let failed = run_on(shard, now, item, argv, replies);
+            shard.effects.journal.seal();
             shard.serve_ready(now);
             tick = clock::Monotonic::now().0;
             (tick - start, failed)
@@ -62,7 +65,7 @@ pub(super) fn run_batch(shard: &mut Shard, now: UnixMillis, batch: &mut Batch) -
     tick
 }
 
-/// Runs a shard's part of a transaction; who waits for keys is served when that is over.
+/// Runs a shard's part of a transaction, which ends the unit of the journal; who waits for keys is served when that is over.
 pub(super) fn run_part(shard: &mut Shard, now: UnixMillis, batch: &mut Batch) {
     let mut tick = clock::Monotonic::now().0;
     batch.run(0..batch.len(), |item, argv, replies| {
@@ -83,21 +86,40 @@ pub(super) fn run_item(
 ) -> (u64, bool) {
     let start = clock::Monotonic::now().0;
     let failed = run_on(shard, now, item, argv, replies);
+    shard.effects.journal.seal();
     (clock::Monotonic::now().0 - start, failed)
 }
 
-/// Appends the reply of a command; whether it is an error.
+/// Appends the reply of a command; whether it is an error. It joins the unit of the journal, which the caller ends.
 #[inline]
 fn run_on(shard: &mut Shard, now: UnixMillis, item: &Item, argv: Argv<'_>, replies: &mut Vec<u8>) -> bool {
     let start = replies.len();
     let mut reply = Reply::new(replies, item.protocol);
+    let dirty = shard.effects.dirty();
     let mut context = shard.context(item.db as usize, now, item.no_touch);
     let names = usize::from(item.command.names);
-    if let Err(error) = (item.run)(&mut context, Args::new(argv, names), &mut reply) {
+    let result = (item.run)(&mut context, Args::new(argv, names), &mut reply);
+    shard.journal_command(dirty, item.db as usize, argv);
+    if let Err(error) = result {
         replies.truncate(start);
         Reply::new(replies, item.protocol).error(error.text().as_ref());
     }
     replies.get(start) == Some(&b'-')
+}
+
+/// A command has run for itself: one unit of the journal.
+#[inline]
+pub(super) fn journal_unit(shard: &mut Shard, dirty: u64, db: usize, argv: Argv<'_>) {
+    if shard.effects.journal.is_on() {
+        write_unit(shard, dirty, db, argv);
+    }
+}
+
+/// Apart, so that the common case stays small where there is no journal.
+#[inline(never)]
+fn write_unit(shard: &mut Shard, dirty: u64, db: usize, argv: Argv<'_>) {
+    shard.journal_command(dirty, db, argv);
+    shard.effects.journal.seal();
 }
 
 /// Hints the processor at the data of some commands: first all buckets, then all entries.

@@ -6,7 +6,7 @@
 //! `Shard::scheduled` is set and commands of one shard have to ask it too.
 
 use super::account;
-use super::message::{Item, Message, Order, Ticket};
+use super::message::{Item, Message, Order, Participants, Ticket};
 use super::procedure::{Next, Procedure, Work};
 use super::run::run_item;
 use super::{Dispatch, Flow, take_muted};
@@ -16,11 +16,12 @@ use crate::command_table::{Access, Command, Contribution, Flag, ShardHandler};
 use crate::mesh::Borrowed;
 use crate::resp::{Argv, ArgvBuf};
 use crate::session::CoreState;
+use crate::shard::journal::record::Membership;
 use crate::shard::{Shard, shard_of_key};
 use crate::transaction::{
     Admission, Answer, Coordinator, Faults, Host, Intent, KeySet, Mode, Progress, Request, Scheduler, Txn,
 };
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// A transaction's client and where its reply belongs.
 pub struct Running {
@@ -30,6 +31,21 @@ pub struct Running {
     pub argv: ArgvBuf,
     pub started_ns: u64,
     pub procedure: Box<dyn Procedure>,
+    /// Set when it asks for places, if it changes data.
+    pub participants: Option<Participants>,
+}
+
+/// What a shard's journal has to know of a transaction that has a place here.
+struct Member {
+    participants: Participants,
+    /// What it has done here so far.
+    effects: Vec<u8>,
+}
+
+impl Running {
+    fn writes(&self) -> bool {
+        self.command.is_write() || self.procedure.writes()
+    }
 }
 
 /// What for.
@@ -74,16 +90,18 @@ pub struct Transactions {
     running: Vec<Option<Running>>,
     /// Those that are on their way to their one shard.
     whole: Slots<Running>,
+    /// As a shard, by number: the transactions with a place here that change data.
+    members: HashMap<u64, Member>,
     /// Messages of this core to itself.
     local: VecDeque<Local>,
     /// To be attempted when the turn ends: a number drawn then is on its way at once, so that few arrive out of order.
     due: Vec<u32>,
     /// Those who ask for places, and who give them up, of this turn: served in the order of their numbers.
-    asking: Vec<Request<Work>>,
+    asking: Vec<(Request<Work>, Option<Participants>)>,
 }
 
 enum Local {
-    Request(Request<Work>),
+    Request(Request<Work>, Option<Participants>),
     Answer(usize, Txn, Answer<Contribution>),
 }
 
@@ -94,6 +112,7 @@ impl Transactions {
             scheduler: Scheduler::default(),
             running: Vec::new(),
             whole: Slots::default(),
+            members: HashMap::new(),
             local: VecDeque::new(),
             due: Vec::new(),
             asking: Vec::new(),
@@ -184,13 +203,19 @@ impl Dispatch {
             argv: argv.to_owned(),
             started_ns: core.tick_ns,
             procedure,
+            participants: None,
         };
         self.launch(core, running, parts);
     }
 
     pub(super) fn launch(&mut self, core: &mut CoreState, running: Running, parts: Vec<(usize, KeySet)>) {
         core.counters.transactions += 1;
-        if let Some(running) = self.at_once(core, running, &parts) {
+        if let Some(mut running) = self.at_once(core, running, &parts) {
+            if running.writes() {
+                let mut participants: Vec<u32> = parts.iter().map(|(shard, _)| *shard as u32).collect();
+                participants.sort_unstable();
+                running.participants = Some(participants.into());
+            }
             let (id, due) = self.transactions.coordinator.begin(&core.shared.sequence, parts);
             let all = &mut self.transactions.running;
             if all.len() <= id as usize {
@@ -238,6 +263,7 @@ impl Dispatch {
             return scheduler.defer(client_id, keys, Waiting::Whole { origin, id, work });
         }
         let result = work.run(core);
+        core.shard.effects.journal.seal();
         let now = core.now.unix;
         core.shard.serve_ready(now);
         self.links.send(origin, Message::WholeDone { id, result });
@@ -259,8 +285,8 @@ impl Dispatch {
     }
 
     /// A coordinator asks for a place on this shard, or gives it up.
-    pub(super) fn asked(&mut self, request: Request<Work>) {
-        self.transactions.asking.push(request);
+    pub(super) fn asked(&mut self, request: Request<Work>, participants: Option<Participants>) {
+        self.transactions.asking.push((request, participants));
     }
 
     /// Gives the places that were asked for in this turn.
@@ -270,12 +296,12 @@ impl Dispatch {
         }
         let mut asking = std::mem::take(&mut self.transactions.asking);
         // Stable: who gives a place up comes behind his own asking.
-        asking.sort_by_key(|request| match request {
+        asking.sort_by_key(|(request, _)| match request {
             Request::Schedule { txn, .. } | Request::Withdraw { txn } => txn.number,
             _ => unreachable!("the others are not put off"),
         });
-        for request in asking {
-            self.serve(core, request);
+        for (request, participants) in asking {
+            self.serve(core, request, participants);
         }
         self.pump(core);
     }
@@ -327,6 +353,10 @@ impl Dispatch {
                 end => break end,
             }
         };
+        if core.shard.effects.journal.is_on() {
+            let writes = running.writes();
+            journal_at_once(core, borrowed.iter_mut().map(|(index, shard)| (*index, &mut **shard)), writes);
+        }
         drop(borrowed);
         core.shard.serve_ready(now);
         self.over(core, &running, end);
@@ -349,17 +379,18 @@ impl Dispatch {
         self.send_outgoing();
         let own = core.index;
         let Transactions { coordinator, running, local, .. } = &mut self.transactions;
-        let procedure = &running[id as usize].as_ref().expect("it is under way").procedure;
+        let Running { procedure, participants, .. } = running[id as usize].as_ref().expect("it is under way");
         let links = &mut self.links;
         coordinator.attempt(
             &core.shared.sequence,
             id,
             |shard| procedure.read(shard),
             &mut |shard, request| {
+                let participants = participants.clone();
                 if shard == own {
-                    local.push_back(Local::Request(request));
+                    local.push_back(Local::Request(request, participants));
                 } else {
-                    links.send(shard, Message::Request(request));
+                    links.send(shard, Message::Request { request, participants });
                 }
             },
         );
@@ -369,25 +400,45 @@ impl Dispatch {
     pub(super) fn pump(&mut self, core: &mut CoreState) {
         while let Some(local) = self.transactions.local.pop_front() {
             match local {
-                Local::Request(request @ (Request::Schedule { .. } | Request::Withdraw { .. })) => {
-                    self.asked(request);
-                }
-                Local::Request(request) => self.serve(core, request),
+                Local::Request(
+                    request @ (Request::Schedule { .. } | Request::Withdraw { .. }),
+                    participants,
+                ) => self.asked(request, participants),
+                Local::Request(request, _) => self.serve(core, request, None),
                 Local::Answer(shard, txn, answer) => self.answered(core, shard, txn, answer),
             }
         }
     }
 
     /// As a shard: takes a coordinator's message.
-    pub(super) fn serve(&mut self, core: &mut CoreState, request: Request<Work>) {
+    pub(super) fn serve(
+        &mut self,
+        core: &mut CoreState,
+        request: Request<Work>,
+        participants: Option<Participants>,
+    ) {
         if matches!(request, Request::SeatFree) {
             return self.retry_held(core);
         }
-        let mut runner = Runner { core, answers: Vec::new(), late: Vec::new(), whole: Vec::new() };
-        self.transactions.scheduler.receive(request, &mut runner);
+        let Transactions { scheduler, members, .. } = &mut self.transactions;
+        match (&request, participants) {
+            (Request::Schedule { txn, .. }, Some(participants)) => {
+                members.insert(txn.number, Member { participants, effects: Vec::new() });
+            }
+            // It has done nothing here.
+            (Request::Withdraw { txn }, _) => {
+                members.remove(&txn.number);
+            }
+            _ => {}
+        }
+        let mut runner = Runner { core, members, answers: Vec::new(), late: Vec::new(), whole: Vec::new() };
+        scheduler.receive(request, &mut runner);
         let Runner { answers, late, whole, .. } = runner;
         core.shard.scheduled = !self.transactions.scheduler.is_idle();
         for (txn, answer) in answers {
+            if matches!(answer, Answer::Refused) {
+                self.transactions.members.remove(&txn.number);
+            }
             let coordinator = txn.coordinator as usize;
             if coordinator == core.index {
                 self.transactions.local.push_back(Local::Answer(core.index, txn, answer));
@@ -421,9 +472,9 @@ impl Dispatch {
             let links = &mut self.links;
             let mut send = |shard: usize, request: Request<Work>| {
                 if shard == own {
-                    local.push_back(Local::Request(request));
+                    local.push_back(Local::Request(request, None));
                 } else {
-                    links.send(shard, Message::Request(request));
+                    links.send(shard, Message::Request { request, participants: None });
                 }
             };
             coordinator.answer(&core.shared.sequence, shard, txn, answer, &mut send)
@@ -441,9 +492,9 @@ impl Dispatch {
         let links = &mut self.links;
         let mut send = |shard: usize, request: Request<Work>| {
             if shard == own {
-                local.push_back(Local::Request(request));
+                local.push_back(Local::Request(request, None));
             } else {
-                links.send(shard, Message::Request(request));
+                links.send(shard, Message::Request { request, participants: None });
             }
         };
         match next {
@@ -529,6 +580,26 @@ impl Dispatch {
     }
 }
 
+/// A transaction has run on shards that were all held: those that it has changed get a record each.
+#[cold]
+fn journal_at_once<'a>(
+    core: &'a mut CoreState,
+    borrowed: impl Iterator<Item = (usize, &'a mut Shard)>,
+    writes: bool,
+) {
+    let own = core.index;
+    let CoreState { shard, shared, .. } = core;
+    let all = std::iter::once((own, &mut **shard)).chain(borrowed);
+    let mut changed: Vec<_> = all.filter(|(_, shard)| !shard.effects.journal.unit_is_empty()).collect();
+    if !writes || changed.len() < 2 {
+        return changed.iter_mut().for_each(|(_, shard)| shard.effects.journal.seal());
+    }
+    changed.sort_unstable_by_key(|(index, _)| *index);
+    let participants = changed.iter().map(|(index, _)| *index as u32).collect();
+    let membership = Membership { transaction: shared.sequence.number(), participants };
+    changed.iter_mut().for_each(|(_, shard)| shard.effects.journal.seal_part(&membership));
+}
+
 fn key_set(intents: Vec<Intent>, whole: Option<Mode>) -> KeySet {
     let set = KeySet::new(intents);
     match whole {
@@ -547,9 +618,37 @@ pub fn deliver(core: &mut CoreState, late: Box<Late>) {
 /// Runs what the scheduler releases.
 struct Runner<'a> {
     core: &'a mut CoreState,
+    members: &'a mut HashMap<u64, Member>,
     answers: Vec<(Txn, Answer<Contribution>)>,
     late: Vec<(usize, Box<Late>)>,
     whole: Vec<(usize, usize, Contribution)>,
+}
+
+impl Runner<'_> {
+    /// A piece of a transaction's work has run here, or it has ended: what it has done waits for its end, which makes
+    /// it one record.
+    fn journal(&mut self, txn: Txn, concludes: bool) {
+        let journal = &mut self.core.shard.effects.journal;
+        let Some(member) = self.members.get_mut(&txn.number) else { return journal.seal() };
+        journal.take_unit(&mut member.effects);
+        if concludes {
+            let Member { participants, effects } = self.members.remove(&txn.number).expect("just looked at");
+            journal.put_unit(effects);
+            if participants.len() == 1 {
+                return journal.seal();
+            }
+            let participants = participants.iter().copied().collect();
+            journal.seal_part(&Membership { transaction: txn.number, participants });
+        }
+    }
+
+    fn serve_waiting(&mut self, txn: Txn) {
+        let now = self.core.now.unix;
+        if self.core.shard.effects.is_attentive() {
+            self.core.shard.effects.waits().resume(txn.number);
+            self.core.shard.serve_ready(now);
+        }
+    }
 }
 
 impl Host<Work, Waiting> for Runner<'_> {
@@ -557,9 +656,10 @@ impl Host<Work, Waiting> for Runner<'_> {
 
     fn run(&mut self, txn: Txn, work: Work, concludes: bool) -> Contribution {
         let result = work.run(self.core);
+        self.journal(txn, concludes);
         if !self.core.shard.effects.is_attentive() {
         } else if concludes {
-            self.concluded(txn);
+            self.serve_waiting(txn);
         } else {
             self.core.shard.effects.waits().set_aside(txn.number);
         }
@@ -567,11 +667,8 @@ impl Host<Work, Waiting> for Runner<'_> {
     }
 
     fn concluded(&mut self, txn: Txn) {
-        let now = self.core.now.unix;
-        if self.core.shard.effects.is_attentive() {
-            self.core.shard.effects.waits().resume(txn.number);
-            self.core.shard.serve_ready(now);
-        }
+        self.journal(txn, true);
+        self.serve_waiting(txn);
     }
 
     fn command(&mut self, waiting: Waiting) {
@@ -580,6 +677,7 @@ impl Host<Work, Waiting> for Runner<'_> {
             Waiting::Command { origin, item, argv } => (origin, item, argv),
             Waiting::Whole { origin, id, work } => {
                 let result = work.run(self.core);
+                self.core.shard.effects.journal.seal();
                 self.core.shard.serve_ready(now);
                 self.whole.push((origin, id, result));
                 return;

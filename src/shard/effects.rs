@@ -1,8 +1,9 @@
 //! What follows from a write: a handler declares the change once; this file knows who must hear.
 //!
-//! Today the listeners are the counter behind `rdb_changes_since_last_save` and, once they exist, keyspace
-//! notifications, WATCH, tracking, the journal. While nobody listens a change costs one addition.
+//! The listeners are the counter behind `rdb_changes_since_last_save`, WATCH, clients that wait for keys, the journal
+//! and, once they exist, keyspace notifications and tracking. While nobody listens a change costs one addition.
 
+use super::journal::Journal;
 use super::wait_queue::{Claim, WaitQueues};
 use super::waiting::{Blocker, WaitNews};
 use crate::transaction::{Existence, WatchTable};
@@ -193,6 +194,7 @@ pub struct Effects {
     minded: bool,
     /// Changes since the last save.
     dirty: u64,
+    pub journal: Journal,
 }
 
 impl Effects {
@@ -208,6 +210,7 @@ impl Effects {
             attentive: false,
             minded: false,
             dirty: 0,
+            journal: Journal::default(),
         }
     }
 
@@ -219,12 +222,34 @@ impl Effects {
         }
     }
 
+    /// A key was past its deadline and has been removed.
+    #[cold]
+    pub fn expired(&mut self, db: usize, key: &[u8]) {
+        self.record(db, key, Event::Expired);
+        if self.journal.is_on() {
+            self.journal.expired(db, key);
+        }
+    }
+
+    /// Fields of a hash were past their deadline and have been removed; the hash too if it is `emptied`.
+    #[cold]
+    pub(super) fn fields_expired(&mut self, db: usize, key: &[u8], fields: &[Box<[u8]>], emptied: bool) {
+        self.record(db, key, Event::HExpired);
+        if emptied {
+            self.announce(db, key, Event::Del);
+        }
+        if self.journal.is_on() {
+            self.journal.fields_expired(db, key, fields);
+        }
+    }
+
     #[cold]
     fn tell(&mut self, db: usize, key: &[u8], event: Event) {
         if event == Event::Expired {
             self.watch.expired(db, key);
         } else if event.touches() {
             self.watch.changed(db, key);
+            self.journal.touch(db, key);
         }
         if event.gives() || self.minded && event.takes() {
             self.waits.ready(db, key);
@@ -249,6 +274,18 @@ impl Effects {
     pub fn look_around(&mut self) {
         self.attentive = self.listening || !self.watch.is_empty() || !self.waits.is_empty();
         self.minded &= !self.waits.is_empty();
+    }
+
+    /// From here on the journal hears which keys change.
+    pub(super) fn trace(&mut self) {
+        self.journal.trace(true);
+        self.attentive = true;
+    }
+
+    /// The keys that have changed since.
+    pub(super) fn traced(&mut self) -> Vec<(usize, Box<[u8]>)> {
+        self.look_around();
+        self.journal.take_touched()
     }
 
     #[inline]
@@ -302,6 +339,7 @@ impl Effects {
             // It may be about another key than the change itself (the destination of LMOVE).
             if event.touches() {
                 self.watch.changed(db, key);
+                self.journal.touch(db, key);
             }
             if event.gives() || self.minded && event.takes() {
                 self.waits.ready(db, key);

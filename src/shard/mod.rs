@@ -6,6 +6,7 @@ mod context;
 mod effects;
 mod error;
 pub mod journal;
+mod journaling;
 mod maintenance;
 mod route;
 mod wait_queue;
