@@ -100,10 +100,10 @@ impl Dispatch {
         let out = client.output.writer();
         let start = out.len();
         let mut reply = Reply::new(out, caller.protocol);
-        let dirty = core.shard.effects.dirty();
+        let changes = core.shard.effects.changes();
         let mut context = core.shard.context(caller.db, now, caller.no_touch);
         let result = run(&mut context, Args::new(argv, usize::from(command.names)), &mut reply);
-        journal_unit(&mut core.shard, dirty, caller.db, argv);
+        journal_unit(&mut core.shard, changes, caller.db, argv);
         if let Err(error) = &result {
             out.truncate(start);
             Reply::new(out, caller.protocol).error(error.text().as_ref());

@@ -194,6 +194,8 @@ pub struct Effects {
     minded: bool,
     /// Changes since the last save.
     dirty: u64,
+    /// How many of them were deadlines that were over, and no command's doing.
+    expirations: u64,
     pub journal: Journal,
 }
 
@@ -210,6 +212,7 @@ impl Effects {
             attentive: false,
             minded: false,
             dirty: 0,
+            expirations: 0,
             journal: Journal::default(),
         }
     }
@@ -226,6 +229,7 @@ impl Effects {
     #[cold]
     pub fn expired(&mut self, db: usize, key: &[u8]) {
         self.record(db, key, Event::Expired);
+        self.expirations += 1;
         if self.journal.is_on() {
             self.journal.expired(db, key);
         }
@@ -235,6 +239,7 @@ impl Effects {
     #[cold]
     pub(super) fn fields_expired(&mut self, db: usize, key: &[u8], fields: &[Box<[u8]>], emptied: bool) {
         self.record(db, key, Event::HExpired);
+        self.expirations += 1;
         if emptied {
             self.announce(db, key, Event::Del);
         }
@@ -357,6 +362,12 @@ impl Effects {
 
     pub fn dirty(&self) -> u64 {
         self.dirty
+    }
+
+    /// Changes that commands have made, by which a command is known to have made some.
+    #[inline]
+    pub fn changes(&self) -> u64 {
+        self.dirty - self.expirations
     }
 
     pub fn listen(&mut self, listening: bool) {
