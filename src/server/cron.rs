@@ -67,8 +67,9 @@ impl Cron {
             }
         }
         let freeing = core.shard.free_slice() == Maintenance::More;
-        // As in Redis, CLIENT PAUSE holds the data still: what expires meanwhile is removed after it.
-        (!core.settings.paused && self.expire(core)) || freeing
+        // As in Redis, CLIENT PAUSE and loading hold the data still: what expires meanwhile is removed after it.
+        let still = core.settings.paused || core.settings.loading;
+        (!still && self.expire(core)) || freeing
     }
 
     /// A piece of active expiry; whether another piece would find work.

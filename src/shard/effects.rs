@@ -370,6 +370,12 @@ impl Effects {
         self.dirty - self.expirations
     }
 
+    /// What has changed so far was loading, and is on disk.
+    pub fn forget_changes(&mut self) {
+        self.dirty = 0;
+        self.expirations = 0;
+    }
+
     pub fn listen(&mut self, listening: bool) {
         self.listening = listening;
         self.look_around();
