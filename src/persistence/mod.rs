@@ -2,6 +2,7 @@
 
 pub mod aof;
 pub mod append_only;
+pub mod check;
 pub mod export;
 pub mod load;
 pub mod rdb;

@@ -5,7 +5,8 @@
 //! files the server made (pid file, unix socket) are removed.
 
 pub mod append_only;
-mod cli;
+mod check_files;
+pub mod cli;
 mod core_main;
 mod cron;
 mod durable_start;
@@ -40,9 +41,12 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-/// The whole program behind its arguments.
+/// The whole program, from its name and its arguments.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match cli::read(arguments, &mut os_files::OsFiles) {
+    let mut arguments = arguments.into_iter();
+    let program = arguments.next().unwrap_or_default();
+    let flag = cli::flag_of_program(&program).map(OsString::from);
+    match cli::read(flag.into_iter().chain(arguments), &mut os_files::OsFiles) {
         Request::Exit { text, code: 0 } => {
             print!("{text}");
             ExitCode::SUCCESS
@@ -58,6 +62,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             print!("{text}");
             if can_run { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
+        Request::CheckRdb(path) => check_files::check_rdb(&path),
         Request::ExportAof(start, to) => match serve(start, Purpose::Export(to)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

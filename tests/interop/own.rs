@@ -29,7 +29,9 @@ fn with_any_number_of_shards_before_and_after() {
             let again =
                 Server::start_with(Program::Pinion { shards }, FLAGS, |directory| files.write(directory));
             assert_equal(&expected, &facts(&again), &format!("seed {seed}, then {shards} shards"));
-            if again.log().contains("CRITICAL") { files.write(std::path::Path::new("/tmp/ownfail")); }
+            if again.log().contains("CRITICAL") {
+                files.write(std::path::Path::new("/tmp/ownfail"));
+            }
             assert!(!again.log().contains("CRITICAL"), "{}", again.log());
         }
     }

@@ -130,7 +130,7 @@ impl<'a> SnapshotFeeder<'a> {
             let (item, consumed) = match records.step(&piece[place..]) {
                 Ok(Step::Item(item, consumed)) => (item, consumed),
                 Ok(Step::More(needed)) => return self.more(needed).map(|()| false),
-                Err(FileDamage { damage, key: Some(key), kind: FileProblem::Damaged }) => {
+                Err(FileDamage { damage, entry: Some((key, _)), kind: FileProblem::Damaged }) => {
                     return Err(self.failed(damage.offset, Some(key), damage.problem.to_string()));
                 }
                 Err(damage) => return Err(self.failed(damage.damage.offset, None, damage.to_string())),
