@@ -66,6 +66,7 @@ fn dump(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Com
 
 fn restore(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let (key, ttl, payload) = (args.bytes()?, args.bytes()?, args.bytes()?);
+    let said = args;
     let options = Options::of(&mut args)?;
     if !options.replace && ctx.write(key).is_some() {
         return Err(CommandError::Text("BUSYKEY Target key name already exists."));
@@ -89,6 +90,7 @@ fn restore(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> 
         // It would be gone at once; that the old value is gone is all there is to tell.
         if replaced {
             ctx.modified(key, Event::Del);
+            ctx.propagate_deletion(key, ctx.shard.options.lazy_server_del);
         }
         reply.ok();
         return Ok(());
@@ -96,6 +98,11 @@ fn restore(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> 
     let access = options.access(ctx);
     ctx.put(key, Detached { value, deadline, access });
     ctx.modified(key, Event::Restore);
+    if let (Some(deadline), false) = (deadline, options.absolute) {
+        let mut digits = itoa::Buffer::new();
+        let head = [b"RESTORE", key, digits.format(deadline.0).as_bytes(), payload];
+        ctx.propagate(&head.into_iter().chain(said).chain([&b"ABSTTL"[..]]).collect::<Vec<&[u8]>>());
+    }
     reply.ok();
     Ok(())
 }

@@ -14,6 +14,7 @@ mod debug;
 mod dump;
 mod function;
 mod geo;
+mod geo_query;
 mod geo_search;
 mod hash;
 mod hash_expire;
@@ -39,6 +40,12 @@ mod server;
 mod set;
 mod set_algebra;
 mod slowlog;
+mod stream;
+mod stream_claim;
+mod stream_group;
+mod stream_info;
+mod stream_options;
+mod stream_read;
 mod string;
 mod string_compare;
 mod string_counter;
@@ -51,6 +58,7 @@ mod timeout;
 mod transaction;
 mod zset;
 mod zset_algebra;
+mod zset_block;
 mod zset_pop;
 mod zset_range;
 
@@ -99,11 +107,17 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     set_algebra::COMMANDS,
     bitfield::COMMANDS,
     bitmap::COMMANDS,
+    stream::COMMANDS,
+    stream_claim::COMMANDS,
+    stream_group::COMMANDS,
+    stream_info::COMMANDS,
+    stream_read::COMMANDS,
     geo::COMMANDS,
     geo_search::COMMANDS,
     hyperloglog::COMMANDS,
     zset::COMMANDS,
     zset_algebra::COMMANDS,
+    zset_block::COMMANDS,
     zset_pop::COMMANDS,
     zset_range::COMMANDS,
 ];

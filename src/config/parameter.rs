@@ -207,6 +207,12 @@ pub const STREAM_NODE_MAX_ENTRIES: Param<u64> = Param::named("stream-node-max-en
 // Persistence, replication, cluster.
 pub const SAVE: Param<SavePoint> = Param::named("save");
 pub const APPENDONLY: Param<bool> = Param::named("appendonly");
+pub const APPENDDIRNAME: Param<Text> = Param::named("appenddirname");
+pub const APPENDFILENAME: Param<Text> = Param::named("appendfilename");
+pub const DBFILENAME: Param<Text> = Param::named("dbfilename");
+pub const RDBCHECKSUM: Param<bool> = Param::named("rdbchecksum");
+pub const AOF_LOAD_TRUNCATED: Param<bool> = Param::named("aof-load-truncated");
+pub const KEY_LOAD_DELAY: Param<i64> = Param::named("key-load-delay");
 pub const REPLICAOF: Param<Master> = Param::named("replicaof");
 pub const CLUSTER_ENABLED: Param<bool> = Param::named("cluster-enabled");
 

@@ -2,4 +2,5 @@
 
 pub mod aof;
 pub mod check;
+pub mod load;
 pub mod rdb;

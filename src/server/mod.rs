@@ -23,7 +23,8 @@ use crate::config::parameter::*;
 use crate::dispatch::Message;
 use crate::net::{BindAddress, Doorbell, ListenError, Listener, RingError};
 use crate::observability::{Level, Logger};
-use crate::session::{Shared, listen_options};
+use crate::persistence::load::{self, Feeds, LoadError, Source};
+use crate::session::{Shared, ShutdownMode, listen_options};
 use crate::shard::Shard;
 use cli::{Request, Start};
 use core_main::CorePlan;
@@ -31,6 +32,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
@@ -96,6 +98,8 @@ pub enum StartError {
     Ring(RingError),
     #[error("Can't start a core's thread: {0}")]
     Thread(String),
+    #[error(transparent)]
+    Load(#[from] LoadError),
     #[error("No random numbers from the operating system: {0}")]
     Random(String),
 }
@@ -108,6 +112,8 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
     let log = open_log(&config)?;
     enter_directory(&mut config)?;
     let shards = cpus.len();
+    let source = Source::find(&config)?;
+    let bytes = source.as_ref().map(Source::bytes).transpose()?;
     let mut listeners = Some(open_listeners(&mut config, &log)?);
     let run_id = random_hex()?;
     let table: &'static CommandTable = Box::leak(Box::new(commands::table(&renamed(&config))));
@@ -115,7 +121,7 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
     let config = Arc::new(config);
     let shared = Arc::new(Shared::new(config.clone(), cpus.clone(), log, run_id, clock::UnixMillis::now().0));
     shared.set_replication_id(random_hex()?);
-    shared.port.store(usize::from(port), std::sync::atomic::Ordering::Relaxed);
+    shared.port.store(usize::from(port), Ordering::Relaxed);
     for warning in warnings {
         shared.log.warning(warning);
     }
@@ -129,6 +135,12 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
 
     signals::block();
     let seeds = random_seeds()?;
+    let (feeds, inboxes) = Feeds::new(shards, shared.doorbells.clone(), shared.load_progress.clone());
+    let mut inboxes = inboxes.into_iter();
+    if let Some(bytes) = bytes {
+        shared.loading.store(true, Ordering::SeqCst);
+        shared.load_progress.begin(load::now_s(), bytes);
+    }
     let (born, births) = mpsc::channel();
     let mut threads: Vec<JoinHandle<()>> = Vec::new();
     let mut starts: Vec<mpsc::Sender<Vec<Doorbell>>> = Vec::new();
@@ -145,6 +157,7 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
             // One core accepts and deals: that is the only way to an even spread.
             listeners: if index == 0 { listeners.take().unwrap_or_default() } else { Vec::new() },
             table,
+            load: inboxes.next().filter(|_| source.is_some()),
             seeds,
             born: born.clone(),
             doorbells,
@@ -163,20 +176,60 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
     let Some(doorbells) = doorbells.into_iter().collect::<Option<Vec<Doorbell>>>() else {
         return Err(StartError::Thread("a core ended before it began".into()));
     };
+    let _ = shared.doorbells.set(doorbells.clone());
     for start in starts {
         // A core that has gone is noticed when its thread is joined.
         let _ = start.send(doorbells.clone());
     }
     let pid_file = write_pid_file(&config, &shared);
     shared.memory.started();
-    shared.log.notice("Ready to accept connections");
+    let loader = match source {
+        None => {
+            shared.log.notice("Ready to accept connections");
+            None
+        }
+        Some(source) => Some(start_loading(shared.clone(), table, source, feeds)?),
+    };
     signals::wait(&shared, &doorbells, &threads);
     for thread in threads {
         let _ = thread.join();
     }
+    let loaded = loader.map_or(Ok(()), |loader| loader.join().unwrap_or(Ok(())));
     remove_files(&config, pid_file.as_deref());
-    shared.log.warning("Pinion is now ready to exit, bye bye...");
-    Ok(())
+    match loaded {
+        // Stopped while loading: as wanted.
+        Ok(()) | Err(LoadError::Stopped) => {
+            shared.log.warning("Pinion is now ready to exit, bye bye...");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Loads on a thread of its own; the cores tell their clients meanwhile. A failure stops the server.
+fn start_loading(
+    shared: Arc<Shared>,
+    table: &'static CommandTable,
+    source: Source,
+    feeds: Feeds,
+) -> Result<JoinHandle<Result<(), LoadError>>, StartError> {
+    let work = move || {
+        let loaded = load::load(&shared, table, &source, &feeds);
+        match &loaded {
+            Ok(()) => {
+                shared.loading.store(false, Ordering::SeqCst);
+                shared.log.notice("Ready to accept connections");
+            }
+            Err(LoadError::Stopped) => {}
+            Err(error) => {
+                shared.log.warning(format!("Fatal error loading the DB: {error} Exiting."));
+                shared.request_shutdown(ShutdownMode::NoSave);
+            }
+        }
+        loaded
+    };
+    let thread = std::thread::Builder::new().name("loader".into()).spawn(work);
+    thread.map_err(|error| StartError::Thread(error.to_string()))
 }
 
 fn start_core(plan: CorePlan, cpu: usize) -> Result<JoinHandle<()>, StartError> {

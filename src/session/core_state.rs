@@ -8,6 +8,7 @@ use crate::command_table::CommandTable;
 use crate::config::Config;
 use crate::mesh::Owned;
 use crate::observability::{CommandStats, Counters, LatencyMonitor, RateMeter, Slowlog};
+use crate::persistence::load::Seat;
 use crate::resp::Reply;
 use crate::shard::{Outcome, Shard};
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub struct CoreState {
     pub listening: Vec<ListeningChange>,
     /// DEBUG PAUSE-CRON.
     pub cron_paused: bool,
+    /// While data are loaded.
+    pub load: Option<Box<Seat>>,
     /// Read once per turn of the loop and after each slow command.
     pub now: Moment,
     /// When the last command ended, on the monotonic clock; the next one's time counts from there.
@@ -91,6 +94,7 @@ impl CoreState {
             rates: RateMeter::default(),
             listening: Vec::new(),
             cron_paused: false,
+            load: None,
             now: Moment::default(),
             tick_ns: 0,
             unsent: Vec::new(),

@@ -2,11 +2,13 @@
 
 use super::ListeningChange;
 use crate::config::Config;
+use crate::net::Doorbell;
 use crate::observability::{Logger, MemoryGauge};
+use crate::persistence::load::Progress;
 use crate::transaction::Sequence;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub struct Shared {
     /// The configuration in force. CONFIG SET replaces it under the lock; each core keeps its own `Arc`.
@@ -35,6 +37,9 @@ pub struct Shared {
     pub pause: Pause,
     shutdown: AtomicU8,
     pub loading: AtomicBool,
+    pub load_progress: Arc<Progress>,
+    /// The cores', once all are there.
+    pub doorbells: Arc<OnceLock<Vec<Doorbell>>>,
     /// The numbers of transactions over several shards.
     pub sequence: Sequence,
 }
@@ -86,6 +91,8 @@ impl Shared {
             pause: Pause::default(),
             shutdown: AtomicU8::new(0),
             loading: AtomicBool::new(false),
+            load_progress: Arc::default(),
+            doorbells: Arc::default(),
             sequence: Sequence::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! DUMP here, RESTORE there; DUMP there, RESTORE here: every type, with thresholds on both sides of every encoding.
+//!
+//! `INTEROP_KEYS` says how many random keys go each way (400 if unset), `INTEROP_SEED` the first seed.
 
-use super::setting;
 use super::support::{Client, Program, Server, Value};
 use pinion::base::random::Random;
 
@@ -90,6 +91,14 @@ impl Maker {
             5 => vec![command("HSET", (0..2 * len).map(|_| self.text()).collect())],
             _ => vec![command("ZADD", (0..len).flat_map(|_| [self.score().into(), self.text()]).collect())],
         }
+    }
+}
+
+/// A number from the environment.
+fn setting(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+        Err(_) => default,
     }
 }
 
