@@ -34,8 +34,7 @@ fn value(type_code: u8, bytes: &[u8]) {
     for compress in [false, true] {
         let payload = dump(ValueRef::Boxed(&value), &WriteOptions { compress });
         let again = restore(&payload, &limits(), true).expect("we wrote it");
-        // An edited string is another variant of the same; all else compares by content.
-        assert_eq!(dump(ValueRef::Boxed(&again), &WriteOptions { compress }), payload);
+        assert_eq!(again, value);
     }
 }
 
