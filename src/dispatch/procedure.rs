@@ -81,10 +81,10 @@ pub fn run_handler(
 ) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut reply = Reply::new(&mut bytes, caller.protocol);
-    let dirty = shard.effects.dirty();
+    let changes = shard.effects.changes();
     let mut context = shard.context(caller.db, now, caller.no_touch);
     let result = run(&mut context, Args::new(argv, names), &mut reply);
-    shard.journal_command(dirty, caller.db, argv);
+    shard.journal_command(changes, caller.db, argv);
     if let Err(error) = result {
         bytes.clear();
         Reply::new(&mut bytes, caller.protocol).error(error.text().as_ref());

@@ -25,10 +25,10 @@ pub(super) fn run_here(
     let start = out.len();
     let mut reply = Reply::new(out, client.protocol);
     let (shard, now) = (&mut *core.shard, core.now.unix);
-    let dirty = shard.effects.dirty();
+    let changes = shard.effects.changes();
     let mut context = shard.context(client.db, now, client.no_touch);
     let result = run(&mut context, Args::new(argv, usize::from(command.names)), &mut reply);
-    journal_unit(shard, dirty, client.db, argv);
+    journal_unit(shard, changes, client.db, argv);
     if let Err(error) = &result {
         out.truncate(start);
         Reply::new(out, client.protocol).error(error.text().as_ref());
@@ -95,11 +95,11 @@ pub(super) fn run_item(
 fn run_on(shard: &mut Shard, now: UnixMillis, item: &Item, argv: Argv<'_>, replies: &mut Vec<u8>) -> bool {
     let start = replies.len();
     let mut reply = Reply::new(replies, item.protocol);
-    let dirty = shard.effects.dirty();
+    let changes = shard.effects.changes();
     let mut context = shard.context(item.db as usize, now, item.no_touch);
     let names = usize::from(item.command.names);
     let result = (item.run)(&mut context, Args::new(argv, names), &mut reply);
-    shard.journal_command(dirty, item.db as usize, argv);
+    shard.journal_command(changes, item.db as usize, argv);
     if let Err(error) = result {
         replies.truncate(start);
         Reply::new(replies, item.protocol).error(error.text().as_ref());
@@ -109,16 +109,16 @@ fn run_on(shard: &mut Shard, now: UnixMillis, item: &Item, argv: Argv<'_>, repli
 
 /// A command has run for itself: one unit of the journal.
 #[inline]
-pub(super) fn journal_unit(shard: &mut Shard, dirty: u64, db: usize, argv: Argv<'_>) {
+pub(super) fn journal_unit(shard: &mut Shard, changes: u64, db: usize, argv: Argv<'_>) {
     if shard.effects.journal.is_on() {
-        write_unit(shard, dirty, db, argv);
+        write_unit(shard, changes, db, argv);
     }
 }
 
 /// Apart, so that the common case stays small where there is no journal.
 #[inline(never)]
-fn write_unit(shard: &mut Shard, dirty: u64, db: usize, argv: Argv<'_>) {
-    shard.journal_command(dirty, db, argv);
+fn write_unit(shard: &mut Shard, changes: u64, db: usize, argv: Argv<'_>) {
+    shard.journal_command(changes, db, argv);
     shard.effects.journal.seal();
 }
 
@@ -129,7 +129,16 @@ fn prefetch_batch(shard: &Shard, batch: &Batch, range: std::ops::Range<usize>) {
     for (index, hash) in range.clone().zip(&mut hashes) {
         *hash = key(index).map_or(0, |key| shard.prefetch(batch.item(index).db as usize, key));
     }
-    for (index, hash) in range.zip(hashes) {
+    for (index, hash) in range.clone().zip(hashes) {
         shard.prefetch_entry(batch.item(index).db as usize, hash);
+    }
+    // Of the first database only: batches of several are rare.
+    let db = batch.item(range.start).db;
+    if batch.item(range.start).command.names_member {
+        let named = range.zip(hashes).filter_map(|(index, hash)| {
+            let (item, argv) = (batch.item(index), batch.argv(index));
+            (item.db == db && item.command.names_member).then_some((hash, argv.get(1)?, argv.get(2)?))
+        });
+        shard.prefetch_members(db as usize, named);
     }
 }

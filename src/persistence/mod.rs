@@ -2,5 +2,6 @@
 
 pub mod aof;
 pub mod append_only;
+pub mod check;
 pub mod load;
 pub mod rdb;

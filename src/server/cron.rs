@@ -81,6 +81,10 @@ impl Cron {
         let budget = self.expire_left_ns.min(PIECE_NS);
         loop {
             let more = core.shard.expire_slice(core.now.unix) == Maintenance::More;
+            // Somebody may wait for a stream that has just expired.
+            if core.shard.effects.is_minded() {
+                core.shard.serve_again(core.now.unix);
+            }
             let spent = clock::Monotonic::now().0 - start;
             if more && spent < budget {
                 continue;

@@ -5,7 +5,8 @@
 //! files the server made (pid file, unix socket) are removed.
 
 pub mod append_only;
-mod cli;
+mod check_files;
+pub mod cli;
 mod core_main;
 mod cron;
 mod durable_start;
@@ -39,9 +40,12 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-/// The whole program behind its arguments.
+/// The whole program, from its name and its arguments.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match cli::read(arguments, &mut os_files::OsFiles) {
+    let mut arguments = arguments.into_iter();
+    let program = arguments.next().unwrap_or_default();
+    let flag = cli::flag_of_program(&program).map(OsString::from);
+    match cli::read(flag.into_iter().chain(arguments), &mut os_files::OsFiles) {
         Request::Exit { text, code: 0 } => {
             print!("{text}");
             ExitCode::SUCCESS
@@ -57,6 +61,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             print!("{text}");
             if can_run { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
+        Request::CheckRdb(path) => check_files::check_rdb(&path),
         Request::Serve(start) => match serve(start) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -114,7 +119,7 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
     enter_directory(&mut config)?;
     let shards = cpus.len();
     let (mut beginning, source) = if config.get(APPENDONLY) {
-        let (beginning, source) = Beginning::find(&config, &log)?;
+        let (beginning, source) = Beginning::find(&config)?;
         (Some(beginning), source)
     } else {
         (None, Source::find(&config)?)

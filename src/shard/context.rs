@@ -289,6 +289,11 @@ impl Context<'_> {
         }
     }
 
+    /// Journals that the command that runs has removed a key.
+    pub fn propagate_deletion(&mut self, key: &[u8], lazily: bool) {
+        self.propagate(&[if lazily { b"UNLINK" } else { b"DEL" }, key]);
+    }
+
     /// The command that runs has no effect beside those that it has said.
     pub fn propagate_nothing(&mut self) {
         self.shard.effects.journal.say_nothing();

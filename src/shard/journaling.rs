@@ -5,20 +5,20 @@ use super::journal::rebuild::rebuild;
 use crate::resp::Argv;
 
 impl Shard {
-    /// A handler has run that began with `dirty` changes counted: the command joins the unit if it has changed
+    /// A handler has run that began with so many changes counted: the command joins the unit if it has changed
     /// something and has not said what is to stand in its place.
     #[inline]
-    pub fn journal_command(&mut self, dirty: u64, db: usize, argv: Argv<'_>) {
+    pub fn journal_command(&mut self, changes: u64, db: usize, argv: Argv<'_>) {
         if self.effects.journal.is_on() {
-            self.note_command(dirty, db, argv);
+            self.note_command(changes, db, argv);
         }
     }
 
     #[inline(never)]
-    fn note_command(&mut self, dirty: u64, db: usize, argv: Argv<'_>) {
-        let changes = self.effects.dirty().saturating_sub(dirty);
+    fn note_command(&mut self, changes: u64, db: usize, argv: Argv<'_>) {
+        let changed = self.effects.changes() != changes;
         let journal = &mut self.effects.journal;
-        if !journal.end_work(changes) {
+        if !journal.end_work() && changed {
             journal.effect(db, argv.iter());
         }
     }
@@ -27,7 +27,7 @@ impl Shard {
     pub fn journal_always(&mut self, db: usize, argv: Argv<'_>) {
         let journal = &mut self.effects.journal;
         if journal.is_on() {
-            journal.end_work(0);
+            journal.end_work();
             journal.effect(db, argv.iter());
         }
     }
@@ -38,19 +38,17 @@ impl Shard {
         if !self.effects.journal.is_on() {
             return work(self);
         }
-        let dirty = self.effects.dirty();
+        let changes = self.effects.changes();
         self.effects.trace();
         let result = work(self);
         let touched = self.effects.traced();
-        let changes = self.effects.dirty().saturating_sub(dirty);
         let Self { databases, effects, .. } = self;
+        let changed = effects.changes() != changes;
         let journal = &mut effects.journal;
-        let said = journal.has_said();
-        let covered = journal.end_work(changes);
-        assert!(covered || !touched.is_empty(), "every change names its key");
-        if said {
+        if journal.end_work() {
             return result;
         }
+        assert!(!changed || !touched.is_empty(), "a change names its key");
         for (db, key) in touched {
             match databases[db].find(&key) {
                 None => journal.effect(db, [&b"DEL"[..], &key].into_iter()),

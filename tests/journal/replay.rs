@@ -105,25 +105,52 @@ impl Replayed {
         all
     }
 
-    /// What the journals say about a key, to be read by people.
-    pub fn history(&self, database: &str, key: &str) -> String {
+    /// Everything, one effect a line.
+    pub fn write_to(&self, path: &str) {
         let mut text = String::new();
         for (shard, journal) in self.journals.iter().enumerate() {
-            for effect in &journal.effects {
-                let line: Vec<String> =
-                    effect.argv.iter().map(|word| word.escape_ascii().to_string()).collect();
-                let about_all =
-                    ["FLUSHALL", "FLUSHDB", "SWAPDB"].iter().any(|name| line[0].eq_ignore_ascii_case(name));
-                let moves = ["MOVE", "COPY"].iter().any(|name| line[0].eq_ignore_ascii_case(name));
-                let here = effect.db.to_string() == database || moves;
-                if about_all || here && line.iter().any(|word| word == key) {
-                    let line: String = line.join(" ").chars().take(200).collect();
-                    let Effect { sequence, db, transaction, .. } = effect;
-                    text += &format!("  shard {shard} record {sequence} {transaction:?} db {db}: {line}\n");
-                }
+            for Effect { sequence, transaction, db, argv } in &journal.effects {
+                let words: Vec<String> = argv.iter().map(|word| word.escape_ascii().to_string()).collect();
+                text += &format!("{shard} {sequence} {transaction:?} db{db}: {}\n", words.join(" "));
             }
         }
-        text
+        std::fs::write(path, text).expect("the file can be written");
+    }
+
+    /// What the journals say about a key, to be read by people: from the end back, for SWAPDB gives it another database.
+    pub fn history(&self, database: &str, key: &str) -> String {
+        let mut lines: Vec<String> = Vec::new();
+        for (shard, journal) in self.journals.iter().enumerate() {
+            let mut database: usize = database.parse().expect("a database");
+            let mut of_shard: Vec<String> = Vec::new();
+            for effect in journal.effects.iter().rev() {
+                let words: Vec<String> =
+                    effect.argv.iter().map(|word| word.escape_ascii().to_string()).collect();
+                let is = |name: &str| words[0].eq_ignore_ascii_case(name);
+                let moves = is("MOVE") || is("COPY");
+                let shown = is("FLUSHALL") || is("FLUSHDB") && effect.db == database;
+                if is("SWAPDB") {
+                    let (one, other) =
+                        (words[1].parse().expect("a number"), words[2].parse().expect("a number"));
+                    database = match database {
+                        same if same == one => other,
+                        same if same == other => one,
+                        same => same,
+                    };
+                } else if shown || (moves || effect.db == database) && words.iter().any(|word| word == key) {
+                    let line: String = words.join(" ").chars().take(200).collect();
+                    let Effect { sequence, db, transaction, .. } = effect;
+                    of_shard
+                        .push(format!("  shard {shard} record {sequence} {transaction:?} db {db}: {line}\n"));
+                }
+            }
+            if of_shard.iter().any(|line| !line.to_uppercase().contains(" FLUSH")) {
+                of_shard.truncate(60);
+                of_shard.reverse();
+                lines.extend(of_shard);
+            }
+        }
+        lines.concat()
     }
 }
 

@@ -4,7 +4,8 @@ use super::LoadError;
 use super::batch::Piece;
 use crate::base::UnixMillis;
 use crate::keyspace::Ttl;
-use crate::persistence::rdb::{Problem, Reader, Text, code, read_value};
+use crate::persistence::rdb::reader::Entry;
+use crate::persistence::rdb::{Problem, Reader, code, read_value};
 use crate::shard::Shard;
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,21 +28,14 @@ pub struct EntryBatch {
     pub file: Arc<str>,
 }
 
-/// What a snapshot says of how often a key is used.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Access {
-    #[default]
-    Unknown,
-    IdleSeconds(u64),
-    Frequency(u8),
-}
-
-pub struct EntryItem {
-    pub db: u32,
-    pub type_code: u8,
-    pub deadline: Option<UnixMillis>,
-    pub access: Access,
+struct EntryItem {
+    db: u32,
+    type_code: u8,
     key_is_copied: bool,
+    deadline: Option<UnixMillis>,
+    /// What the snapshot says of how often the key is used.
+    idle_s: Option<u64>,
+    frequency: Option<u8>,
     key: Range<usize>,
     /// In the piece.
     value: Range<usize>,
@@ -49,42 +43,31 @@ pub struct EntryItem {
     offset: u64,
 }
 
-/// Where a key's record is.
-pub struct Places<'a> {
-    pub key: &'a Text<'a>,
-    /// In the piece, if it is there as it is.
-    pub key_place: Option<Range<usize>>,
-    pub value: Range<usize>,
-    pub offset: u64,
-}
-
 impl EntryBatch {
+    /// An entry whose value is in the piece, and its key too if it is there as it is.
     pub fn push(
         &mut self,
         db: usize,
-        type_code: u8,
-        deadline: Option<UnixMillis>,
-        access: Access,
-        places: Places<'_>,
+        entry: &Entry<'_>,
+        key_place: Option<Range<usize>>,
+        value: Range<usize>,
     ) {
-        let (key_is_copied, key) = match places.key_place {
-            Some(place) => (false, place),
-            None => {
-                let start = self.copied.len();
-                self.copied.extend_from_slice(places.key.as_bytes(&mut itoa::Buffer::new()));
-                (true, start..self.copied.len())
-            }
-        };
-        let Places { value, offset, .. } = places;
+        let key_is_copied = key_place.is_none();
+        let key = key_place.unwrap_or_else(|| {
+            let start = self.copied.len();
+            self.copied.extend_from_slice(entry.key.as_bytes(&mut itoa::Buffer::new()));
+            start..self.copied.len()
+        });
         self.items.push(EntryItem {
             db: db as u32,
-            type_code,
-            deadline,
-            access,
+            type_code: entry.type_code,
             key_is_copied,
+            deadline: entry.deadline,
+            idle_s: entry.idle_s,
+            frequency: entry.frequency,
             key,
             value,
-            offset,
+            offset: entry.value_offset,
         });
     }
 
@@ -146,7 +129,7 @@ impl EntryBatch {
         if !is_new {
             return Err(failed(item.offset, "the key comes twice".into()));
         }
-        if item.access != Access::Unknown {
+        if item.idle_s.is_some() || item.frequency.is_some() {
             note_access(shard, item, hash, key);
         }
         Ok(true)
@@ -157,12 +140,10 @@ impl EntryBatch {
 #[cold]
 fn note_access(shard: &mut Shard, item: &EntryItem, hash: u64, key: &[u8]) {
     let clock = shard.access_clock;
-    let access = match (shard.options.lfu, item.access) {
-        (false, Access::IdleSeconds(idle)) => {
-            clock.wrapping_sub(idle.min(CLOCK_MASK.into()) as u32) & CLOCK_MASK
-        }
-        // Without the minute in which the counter was last looked at: it falls by one at the first look.
-        (true, Access::Frequency(frequency)) => u32::from(frequency),
+    let access = match (shard.options.lfu, item.idle_s, item.frequency) {
+        (false, Some(idle), _) => clock.wrapping_sub(idle.min(CLOCK_MASK.into()) as u32) & CLOCK_MASK,
+        // Without the minute in which the counter was last looked at: it falls at the first look.
+        (true, _, Some(frequency)) => u32::from(frequency),
         _ => return,
     };
     if let Some(entry) = shard.databases[item.db as usize].find_hashed(hash, key) {

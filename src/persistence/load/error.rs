@@ -1,5 +1,6 @@
 //! Why the data could not be loaded: which file, where in it, what is there, and what to do about it.
 
+use crate::persistence::aof::recovery::RecoveryError;
 use std::fmt;
 use std::io;
 
@@ -31,8 +32,10 @@ pub enum LoadError {
         Advice(Remedy::CheckAof, file)
     )]
     TruncatedInTheMiddle { file: String },
-    #[error("Error reading the AOF manifest {file}, line {line}: {what}: {text}")]
-    Manifest { file: String, line: usize, what: &'static str, text: String },
+    #[error("Error reading the AOF manifest {file}: {what}")]
+    Manifest { file: String, what: String },
+    #[error("The append only file can't be used: {0}. To see more: pinion-server --check-aof MANIFEST")]
+    Recovery(#[from] RecoveryError),
     #[error("Bad file format reading the snapshot {file} at offset {offset}{}: {what}.{}", OfKey(.key), Advice(Remedy::CheckRdb, file))]
     Rdb { file: String, offset: u64, key: Option<Vec<u8>>, what: String },
     #[error("Can't load {file}: {what}")]

@@ -18,7 +18,6 @@ mod batch;
 mod entries;
 mod error;
 mod feeds;
-mod manifest;
 mod progress;
 mod reader;
 mod resp;
@@ -32,7 +31,8 @@ pub use error::{LoadError, Remedy};
 pub use feeds::{Feeds, Inbox, Job};
 pub use progress::{LoadFigures, Progress};
 pub use seat::{Seat, slice};
-pub use source::{OwnFiles, Source};
+pub use segments::Segment;
+pub use source::{AppendOnly, Source};
 
 use crate::base::{Monotonic, UnixMillis};
 use crate::command_table::CommandTable;
@@ -51,15 +51,11 @@ use std::time::Duration;
 const RDB_MAGIC: &[u8] = b"REDIS";
 
 /// `key-load-delay`, for tests: feeding sleeps for each key.
-pub struct Delay {
-    shared: Arc<Shared>,
-    on: bool,
-}
+pub struct Delay(Option<Arc<Shared>>);
 
 impl Delay {
-    fn new(shared: Arc<Shared>) -> Self {
-        let on = shared.config().get(KEY_LOAD_DELAY) != 0;
-        Self { shared, on }
+    fn new(shared: &Arc<Shared>) -> Self {
+        Self((shared.config().get(KEY_LOAD_DELAY) != 0).then(|| shared.clone()))
     }
 
     /// Once per key.
@@ -68,17 +64,17 @@ impl Delay {
     /// If the server stops meanwhile.
     #[inline]
     fn key(&self) -> Result<(), LoadError> {
-        if self.on { self.sleep() } else { Ok(()) }
+        self.0.as_ref().map_or(Ok(()), |shared| Self::sleep(shared))
     }
 
     #[cold]
-    fn sleep(&self) -> Result<(), LoadError> {
+    fn sleep(shared: &Shared) -> Result<(), LoadError> {
         const STEP_US: u64 = 5000;
         let mut slept = 0;
         loop {
             // Negative: a microsecond for every so many keys, which is nothing.
-            let wanted = u64::try_from(self.shared.config().get(KEY_LOAD_DELAY)).unwrap_or(0);
-            if self.shared.shutdown_requested().is_some() {
+            let wanted = u64::try_from(shared.config().get(KEY_LOAD_DELAY)).unwrap_or(0);
+            if shared.shutdown_requested().is_some() {
                 return Err(LoadError::Stopped);
             }
             if slept >= wanted {
@@ -115,7 +111,7 @@ fn load_files(
     feeds: &Feeds,
 ) -> Result<(), LoadError> {
     let config = shared.config();
-    let delay = Delay::new(shared.clone());
+    let delay = Delay::new(shared);
     let start = Monotonic::now();
     let seconds = || Monotonic::now().since(start).as_secs_f64();
     match source {
@@ -127,40 +123,47 @@ fn load_files(
             feeds.settle()?;
             shared.log.notice(format!("DB loaded from disk: {:.3} seconds", seconds()));
         }
-        Source::Segments(source) => {
-            for (index, path) in source.before.iter().enumerate() {
-                let tail = TailPolicy {
-                    allow_truncated: config.get(AOF_LOAD_TRUNCATED),
-                    is_last: index + 1 == source.before.len(),
-                };
-                redis_aof_file(path, feeds, table, snapshot_policy(&config), tail, &delay, shared)?;
-                feeds.settle()?;
-            }
-            let databases = config.get(DATABASES) as usize;
-            segments::feed(&source.directory, &source.segments, feeds, table, databases, &delay)?;
-            feeds.settle()?;
+        Source::AppendOnly(parts) => {
+            append_only(shared, table, parts, feeds, &delay)?;
             shared.log.notice(format!("DB loaded from append only file: {:.3} seconds", seconds()));
         }
-        Source::RedisAof(paths) => {
-            for (index, path) in paths.iter().enumerate() {
-                let part = Monotonic::now();
-                let tail = TailPolicy {
-                    allow_truncated: config.get(AOF_LOAD_TRUNCATED),
-                    is_last: index + 1 == paths.len(),
-                };
-                redis_aof_file(path, feeds, table, snapshot_policy(&config), tail, &delay, shared)?;
-                feeds.settle()?;
-                if paths.len() > 1 {
-                    shared.log.notice(format!(
-                        "DB loaded from {} file {}: {:.3} seconds",
-                        if index == 0 { "base" } else { "incr" },
-                        path.display(),
-                        Monotonic::now().since(part).as_secs_f64()
-                    ));
-                }
-            }
-            shared.log.notice(format!("DB loaded from append only file: {:.3} seconds", seconds()));
+    }
+    Ok(())
+}
+
+fn append_only(
+    shared: &Arc<Shared>,
+    table: &'static CommandTable,
+    parts: &AppendOnly,
+    feeds: &Feeds,
+    delay: &Delay,
+) -> Result<(), LoadError> {
+    let config = shared.config();
+    let policy = snapshot_policy(&config);
+    for loss in &parts.losses {
+        shared.log.warning(loss);
+    }
+    let count = parts.files.len() + parts.generations.len();
+    let told = |what: &str, name: &str, start: Monotonic| {
+        if count > 1 {
+            let seconds = Monotonic::now().since(start).as_secs_f64();
+            shared.log.notice(format!("DB loaded from {what} {name}: {seconds:.3} seconds"));
         }
+    };
+    for (index, path) in parts.files.iter().enumerate() {
+        let start = Monotonic::now();
+        let tail =
+            TailPolicy { allow_truncated: config.get(AOF_LOAD_TRUNCATED), is_last: index + 1 == count };
+        redis_aof_file(path, feeds, table, policy, tail, delay, shared)?;
+        feeds.settle()?;
+        told(if index == 0 { "base file" } else { "incr file" }, &path.display().to_string(), start);
+    }
+    for segments in &parts.generations {
+        let start = Monotonic::now();
+        segments::replay(segments, feeds, table, policy.databases, delay)?;
+        feeds.settle()?;
+        let name = segments.first().map(|segment| segment.path.display().to_string()).unwrap_or_default();
+        told(&format!("{} segments from", segments.len()), &name, start);
     }
     Ok(())
 }
@@ -236,3 +239,6 @@ fn snapshot(
 pub fn now_s() -> u64 {
     UnixMillis::now().as_secs()
 }
+
+#[cfg(test)]
+mod tests;

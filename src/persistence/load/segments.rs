@@ -1,162 +1,218 @@
-//! Replays our own segments: those of one generation side by side, for their keys are disjoint, whatever the number of
-//! shards was then and is now.
+//! Replays our own segments: all those of one generation side by side, each with a feeder of its own.
 //!
-//! What is about all keys (FLUSHALL, FLUSHDB, SWAPDB) stands in the segment of every shard. It is done once, when all
-//! segments have come to it; nothing behind it is fed before.
+//! Segments of different shards are about different keys, so nothing orders them but what is about all keys (FLUSHALL,
+//! FLUSHDB, SWAPDB). Those have a record in every segment: when all feeders have come to it, it is done once. How many
+//! shards there are now does not matter: a command goes where its keys live today.
+//!
+//! The recovery has read the segments before and settled where they end; what is here is whole.
+//!
+//! Invariants
+//!   G1  At a meeting every feeder has sent what stands before it; none sends what stands behind it before the work of
+//!       the meeting is sent.
 
 use super::feeds::Feeds;
+use super::reader::Reader;
 use super::router::{Arguments, Router};
-use super::{Delay, LoadError};
+use super::{Delay, LoadError, Remedy};
 use crate::command_table::{CommandTable, Handler};
-use crate::disk::Mapped;
-use crate::persistence::aof::format::{Header, MARK_BYTES, START, decode_mark};
-use crate::persistence::aof::recovery::Replay;
-use crate::resp::{ArgRange, Argv, ArgvBuf};
+use crate::persistence::aof::format::MARK_BYTES;
+use crate::resp::{ArgRange, Argv};
 use crate::shard::journal::record::{Decoded, Effect, Record};
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, PoisonError};
 
-/// One segment and how far it has been fed.
-struct Cursor<'a> {
-    segment: &'a Replay,
-    file: Mapped,
-    run: u64,
-    at: usize,
-    /// Effects of the record at `at` that have been fed.
-    fed: usize,
+/// What a mark has in place of a record's length.
+const MARK_TAG: [u8; 4] = [0xff; 4];
+
+/// A segment, or the part of it that counts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Segment {
+    pub path: PathBuf,
+    /// Where the first record is.
+    pub start: u64,
+    /// Behind the last one.
+    pub end: u64,
 }
 
-/// Why a cursor stands.
-enum Stop {
-    End,
-    /// At an effect about all keys.
-    Barrier {
-        db: usize,
-        argv: ArgvBuf,
-    },
-}
-
-/// Loads the segments, which are in the order of their generations.
+/// Replays the segments of one generation.
 ///
 /// # Errors
-/// If one cannot be read, or says what cannot be run.
-pub fn feed(
-    directory: &Path,
-    segments: &[Replay],
+/// If one of them is not what the recovery has seen, or loading has stopped.
+pub fn replay(
+    segments: &[Segment],
     feeds: &Feeds,
     table: &'static CommandTable,
     databases: usize,
     delay: &Delay,
 ) -> Result<(), LoadError> {
-    for generation in segments.chunk_by(|a, b| a.generation == b.generation) {
-        let open = |segment| Cursor::open(directory, segment);
-        let mut cursors = generation.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        loop {
-            let stops = advance_all(&mut cursors, feeds, table, databases, delay)?;
-            let Some(barrier) = stops.iter().position(|stop| matches!(stop, Stop::Barrier { .. })) else {
-                break;
-            };
-            for (cursor, stop) in cursors.iter_mut().zip(&stops) {
-                match (stop, &stops[barrier]) {
-                    (Stop::Barrier { db, argv }, Stop::Barrier { db: other_db, argv: other })
-                        if db == other_db && argv.as_argv().iter().eq(other.as_argv().iter()) =>
-                    {
-                        cursor.fed += 1;
-                    }
-                    _ => {
-                        return Err(
-                            cursor.damaged("another segment has an effect on all keys that is missing here")
-                        );
-                    }
-                }
-            }
-            let Stop::Barrier { db, argv } = &stops[barrier] else { unreachable!("just found") };
-            let first = &cursors[barrier];
-            let mut router = Router::new(feeds.clone(), table, databases, &first.segment.file);
-            let command = router.resolve(argv.as_argv(), first.at as u64)?;
-            router.take(&command, *db, first.at as u64, Arguments::Apart(argv.as_argv()))?;
-        }
-    }
-    Ok(())
-}
-
-/// Each on a thread of its own, up to its end or to the next effect on all keys.
-fn advance_all(
-    cursors: &mut [Cursor<'_>],
-    feeds: &Feeds,
-    table: &'static CommandTable,
-    databases: usize,
-    delay: &Delay,
-) -> Result<Vec<Stop>, LoadError> {
+    let meeting = Meeting::new(segments.len());
     std::thread::scope(|scope| {
-        let started: Vec<_> = cursors
-            .iter_mut()
-            .map(|cursor| {
-                let router = Router::new(feeds.clone(), table, databases, &cursor.segment.file);
-                scope.spawn(move || cursor.advance(router, delay))
+        let feeders: Vec<_> = segments
+            .iter()
+            .map(|segment| {
+                let feeder = || {
+                    let result = feed(segment, feeds, table, databases, &meeting, delay);
+                    meeting.leave(result.is_err());
+                    result
+                };
+                std::thread::Builder::new().name("loader".into()).spawn_scoped(scope, feeder)
             })
             .collect();
-        let ended: Vec<_> =
-            started.into_iter().map(|thread| thread.join().expect("it does not panic")).collect();
-        ended.into_iter().collect()
+        let results: Vec<Result<(), LoadError>> = feeders
+            .into_iter()
+            .map(|feeder| match feeder {
+                Ok(feeder) => feeder.join().unwrap_or(Err(LoadError::Stopped)),
+                Err(error) => {
+                    meeting.leave(true);
+                    Err(LoadError::Thread(error))
+                }
+            })
+            .collect();
+        // Others stop because of the first; that one knows why.
+        let stopped = |result: &Result<(), LoadError>| matches!(result, Err(LoadError::Stopped));
+        let (stopped, telling): (Vec<_>, Vec<_>) = results.into_iter().partition(stopped);
+        telling.into_iter().chain(stopped).collect()
     })
 }
 
-impl<'a> Cursor<'a> {
-    fn open(directory: &Path, segment: &'a Replay) -> Result<Self, LoadError> {
-        let path = directory.join(&segment.file);
-        let failed = |source| LoadError::Open { file: path.display().to_string(), source };
-        let file = Mapped::open(&path).map_err(failed)?;
-        let mut cursor = Self { segment, file, run: 0, at: START as usize, fed: 0 };
-        cursor.run = Header::decode(&cursor.file).map_err(|problem| cursor.damaged(problem))?.run;
-        Ok(cursor)
+fn feed(
+    segment: &Segment,
+    feeds: &Feeds,
+    table: &'static CommandTable,
+    databases: usize,
+    meeting: &Meeting,
+    delay: &Delay,
+) -> Result<(), LoadError> {
+    let mut reader = Reader::open(&segment.path)?;
+    let damaged = |offset, what: &str| LoadError::AofFormat {
+        file: segment.path.display().to_string(),
+        offset,
+        what: what.to_owned(),
+        remedy: Remedy::CheckAof,
+    };
+    if segment.end > reader.end() {
+        return Err(damaged(reader.end(), "the file is too short"));
     }
-
-    fn damaged(&self, what: &str) -> LoadError {
-        LoadError::AofFormat {
-            file: self.segment.file.clone(),
-            offset: self.at as u64,
-            what: what.to_owned(),
-            remedy: super::Remedy::CheckAof,
-        }
-    }
-
-    fn advance(&mut self, mut router: Router, delay: &Delay) -> Result<Stop, LoadError> {
-        let end = self.segment.end as usize;
-        let mut ranges: Vec<ArgRange> = Vec::new();
-        while self.at < end {
-            if decode_mark(&self.file, self.at, self.run).is_some() {
-                self.at += MARK_BYTES;
-                router.weigh(MARK_BYTES as u64);
-                continue;
-            }
-            let Decoded::Record(record) = Record::decode(&self.file[self.at..end]) else {
-                return Err(self.damaged("the record has changed since it was checked"));
-            };
-            let effects: Vec<Effect<'_>> = record.effects().skip(self.fed).flatten().collect();
-            for effect in effects {
-                let argv = argv(&effect, &mut ranges);
-                let offset = self.at as u64;
-                let command = router.resolve(argv, offset)?;
-                if matches!(command.spec.handler, Handler::EveryCore { .. }) {
-                    let stop = Stop::Barrier { db: effect.db, argv: argv.to_owned() };
-                    router.flush()?;
-                    return Ok(stop);
+    reader = reader.part(segment.start, segment.end)?;
+    let mut router = Router::new(feeds.clone(), table, databases, reader.name());
+    let mut ranges = Vec::new();
+    while !reader.is_at_end() {
+        let needed = if reader.rest().starts_with(&MARK_TAG) {
+            MARK_BYTES.saturating_sub(reader.rest().len())
+        } else {
+            match Record::decode(reader.rest()) {
+                Decoded::Record(record) => {
+                    for effect in record.effects() {
+                        let effect = effect.expect("the record is decoded");
+                        take(&mut router, &reader, &effect, &mut ranges, meeting)?;
+                        delay.key()?;
+                    }
+                    let length = record.length;
+                    reader.consume(length);
+                    router.weigh(length as u64);
+                    continue;
                 }
-                router.take(&command, effect.db, offset, Arguments::Apart(argv))?;
-                delay.key()?;
-                self.fed += 1;
+                Decoded::Incomplete(length) => length - reader.rest().len(),
+                // A few bytes of zeros may be the beginning of a record's end; the recovery has excluded others.
+                Decoded::End if !reader.is_last() => 1,
+                Decoded::End => return Err(damaged(reader.offset(), "records are missing")),
+                Decoded::Damaged(what) => return Err(damaged(reader.offset(), what)),
             }
-            router.weigh(record.length as u64);
-            self.at += record.length;
-            self.fed = 0;
+        };
+        if needed == 0 {
+            reader.consume(MARK_BYTES);
+        } else if needed as u64 > reader.left() {
+            return Err(damaged(reader.offset(), "the record is cut off"));
+        } else {
+            reader.advance(needed)?;
+            router.begin_piece(reader.piece())?;
         }
-        router.flush()?;
-        Ok(Stop::End)
     }
+    router.flush()
 }
 
-fn argv<'a>(effect: &Effect<'a>, ranges: &'a mut Vec<ArgRange>) -> Argv<'a> {
+fn take(
+    router: &mut Router,
+    reader: &Reader,
+    effect: &Effect<'_>,
+    ranges: &mut Vec<ArgRange>,
+    meeting: &Meeting,
+) -> Result<(), LoadError> {
+    let start = reader.place();
+    // Places in the piece: an effect's arguments lie in the record, the record in the piece.
+    let base = reader.rest().as_ptr() as usize;
     ranges.clear();
-    ranges.extend(effect.places().map(|place| ArgRange::new(place.start, place.len())));
-    Argv::new(effect.bytes(), ranges)
+    ranges.extend(effect.arguments().map(|argument| {
+        let at = argument.as_ptr() as usize - base;
+        ArgRange::new(at, argument.len())
+    }));
+    let arguments = Arguments::Placed { piece: reader.piece(), start, ranges };
+    let argv: Argv<'_> = arguments.argv();
+    let command = router.resolve(argv, reader.offset())?;
+    if effect.db >= router.databases() {
+        let databases = router.databases();
+        let what = format!("database {} is used, and there are only {databases} databases", effect.db);
+        return Err(router.format(reader.offset(), &what));
+    }
+    if meeting.parties > 1 && matches!(command.spec.handler, Handler::EveryCore { .. }) {
+        router.flush()?;
+        let together = meeting.meet(|| router.take(&command, effect.db, reader.offset(), arguments))?;
+        let alone = "other segments end before what is about all keys";
+        return if together { Ok(()) } else { Err(router.format(reader.offset(), alone)) };
+    }
+    router.take(&command, effect.db, reader.offset(), arguments)
+}
+
+/// Where feeders wait for one another.
+struct Meeting {
+    parties: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: usize,
+    held: u64,
+    left: usize,
+    failed: bool,
+}
+
+impl Meeting {
+    fn new(parties: usize) -> Self {
+        Self { parties, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Waits until all are here; the last does the work (G1). False if some will never come.
+    fn meet(&self, work: impl FnOnce() -> Result<(), LoadError>) -> Result<bool, LoadError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiting += 1;
+        if state.waiting == self.parties {
+            work()?;
+            state.waiting = 0;
+            state.held += 1;
+            self.changed.notify_all();
+            return Ok(true);
+        }
+        let held = state.held;
+        while state.held == held {
+            if state.failed {
+                return Err(LoadError::Stopped);
+            }
+            if state.left > 0 {
+                return Ok(false);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(true)
+    }
+
+    /// Somebody will not come any more.
+    fn leave(&self, failed: bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.left += 1;
+        state.failed |= failed;
+        drop(state);
+        self.changed.notify_all();
+    }
 }

@@ -153,6 +153,9 @@ fn damage_is_told_with_its_place() {
     );
     assert!(told(b"\xf6").starts_with("functions as a release candidate"));
     assert_eq!(told(b"\xfe\xc0\x01"), "a string where a length should be at offset 10");
-    assert_eq!(told(b"\x01\x01k\xc0\x01"), "a string where a length should be of key \"k\" at offset 12");
+    assert_eq!(
+        told(b"\x01\x01k\xc0\x01"),
+        "a string where a length should be of key \"k\" of type 1 (list) at offset 12"
+    );
     assert_eq!(told(b"\xf9\x05\xff"), "a key should follow at offset 11");
 }

@@ -10,7 +10,7 @@
 //! Values are only delimited here ([`skip_value`]); [`super::read_value`] builds them, elsewhere and at once for many.
 
 use super::value_reader::module_name;
-use super::{Damage, Problem, Reader, Text, VERSION_MAX, opcode, skip_value};
+use super::{Damage, Problem, Reader, Text, VERSION_MAX, code, opcode, skip_value};
 use crate::base::UnixMillis;
 use std::fmt;
 
@@ -85,8 +85,8 @@ pub struct Entry<'b> {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FileDamage {
     pub damage: Damage,
-    /// Of the entry in which it is, if it got that far.
-    pub key: Option<Vec<u8>>,
+    /// Key and type code of the entry in which it is, if it got that far.
+    pub entry: Option<(Vec<u8>, u8)>,
     pub kind: FileProblem,
 }
 
@@ -155,7 +155,7 @@ fn header<'b>(reader: &mut Reader<'b>) -> Result<Item<'b>, FileDamage> {
     // What is there is looked at before more is asked for: most files that are none are found out by a byte.
     let there = reader.clone().take(reader.remaining().min(MAGIC.len()) as u64)?;
     let refuse =
-        |kind| Err(FileDamage { damage: Damage { offset, problem: Problem::Wrong("") }, key: None, kind });
+        |kind| Err(FileDamage { damage: Damage { offset, problem: Problem::Wrong("") }, entry: None, kind });
     if !MAGIC.starts_with(there) {
         return refuse(FileProblem::NoMagic);
     }
@@ -174,7 +174,7 @@ fn item<'b>(reader: &mut Reader<'b>, buffer: &'b [u8], version: u16) -> Result<I
         let first = reader.byte()?;
         let in_front_of_key = deadline.is_some() || idle_s.is_some() || frequency.is_some();
         let refuse = |kind| {
-            Err(FileDamage { damage: Damage { offset, problem: Problem::Wrong("") }, key: None, kind })
+            Err(FileDamage { damage: Damage { offset, problem: Problem::Wrong("") }, entry: None, kind })
         };
         return Ok(match first {
             // Not signed here: a time before 1970 is one that has passed either way.
@@ -223,7 +223,11 @@ fn item<'b>(reader: &mut Reader<'b>, buffer: &'b [u8], version: u16) -> Result<I
                     if matches!(damage.problem, Problem::UnknownType(_) | Problem::Module(_)) {
                         damage.offset = offset;
                     }
-                    return Err(FileDamage { damage, key: Some(key.to_vec()), kind: FileProblem::Damaged });
+                    return Err(FileDamage {
+                        damage,
+                        entry: Some((key.to_vec(), type_code)),
+                        kind: FileProblem::Damaged,
+                    });
                 }
                 let value = &buffer[start..reader.position()];
                 Item::Entry(Entry { key, deadline, idle_s, frequency, type_code, value, value_offset })
@@ -234,14 +238,14 @@ fn item<'b>(reader: &mut Reader<'b>, buffer: &'b [u8], version: u16) -> Result<I
 
 impl From<Damage> for FileDamage {
     fn from(damage: Damage) -> Self {
-        Self { damage, key: None, kind: FileProblem::Damaged }
+        Self { damage, entry: None, kind: FileProblem::Damaged }
     }
 }
 
 impl FileDamage {
     /// Of the value of an entry, found when it was read.
-    pub fn of_value(damage: Damage, key: &[u8]) -> Self {
-        Self { damage, key: Some(key.to_vec()), kind: FileProblem::Damaged }
+    pub fn of_value(damage: Damage, key: &[u8], type_code: u8) -> Self {
+        Self { damage, entry: Some((key.to_vec(), type_code)), kind: FileProblem::Damaged }
     }
 }
 
@@ -262,12 +266,16 @@ impl fmt::Display for FileDamage {
                 f,
                 "functions as a release candidate of Redis 7.0 wrote them, which no release reads, at offset {offset}"
             ),
-            FileProblem::Damaged => match &self.key {
-                None => write!(f, "{}", self.damage),
-                Some(key) => {
-                    write!(f, "{} of key \"{}\" at offset {offset}", self.damage.problem, key.escape_ascii())
+            FileProblem::Damaged => {
+                write!(f, "{}", self.damage.problem)?;
+                if let Some((key, type_code)) = &self.entry {
+                    write!(f, " of key \"{}\"", key.escape_ascii())?;
+                    if !matches!(self.damage.problem, Problem::UnknownType(_) | Problem::Module(_)) {
+                        write!(f, " of type {type_code} ({})", code::name(*type_code))?;
+                    }
                 }
-            },
+                write!(f, " at offset {offset}")
+            }
         }
     }
 }

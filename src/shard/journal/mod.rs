@@ -38,8 +38,6 @@ pub struct Journal {
     unit: Vec<u8>,
     /// The work in progress has said what stands in its place.
     said: bool,
-    /// Changes of the work in progress that are in the unit already: keys past their deadline.
-    expired: u64,
     /// The work in progress has no arguments: the keys that it touches are noted.
     tracing: bool,
     touched: Vec<(usize, Box<[u8]>)>,
@@ -149,13 +147,11 @@ impl Journal {
     }
 
     pub(super) fn expired(&mut self, db: usize, key: &[u8]) {
-        self.expired += 1;
         let name: &[u8] = if self.unlinks { b"UNLINK" } else { b"DEL" };
         write_effect(&mut self.unit, db, [name, key].into_iter());
     }
 
     pub(super) fn fields_expired(&mut self, db: usize, key: &[u8], fields: &[Box<[u8]>]) {
-        self.expired += 1;
         let arguments: Vec<&[u8]> =
             [b"HDEL", key].into_iter().chain(fields.iter().map(|field| &**field)).collect();
         write_effect(&mut self.unit, db, arguments.into_iter());
@@ -167,14 +163,9 @@ impl Journal {
         }
     }
 
-    pub(super) fn has_said(&self) -> bool {
-        self.said
-    }
-
-    /// Ends a piece of work that has counted so many changes; whether they are in the unit already.
-    pub(super) fn end_work(&mut self, changes: u64) -> bool {
-        let others = changes > std::mem::take(&mut self.expired);
-        std::mem::take(&mut self.said) || !others
+    /// Ends a piece of work; whether it has said what stands in its place.
+    pub(super) fn end_work(&mut self) -> bool {
+        std::mem::take(&mut self.said)
     }
 
     pub(super) fn trace(&mut self, tracing: bool) {
