@@ -1,9 +1,10 @@
 //! The few things all cores of a server share. Nothing here is touched by a common command.
 
-use super::ListeningChange;
+use super::{ListeningChange, Position};
 use crate::config::Config;
 use crate::net::Doorbell;
 use crate::observability::{Logger, MemoryGauge};
+use crate::persistence::append_only::AppendOnly;
 use crate::persistence::load::Progress;
 use crate::transaction::Sequence;
 use std::path::PathBuf;
@@ -38,6 +39,9 @@ pub struct Shared {
     shutdown: AtomicU8,
     pub loading: AtomicBool,
     pub load_progress: Arc<Progress>,
+    pub append_only: AppendOnly,
+    /// How far the journals have come.
+    pub positions: Arc<[Position]>,
     /// The cores', once all are there.
     pub doorbells: Arc<OnceLock<Vec<Doorbell>>>,
     /// The numbers of transactions over several shards.
@@ -82,6 +86,8 @@ impl Shared {
             listening: Mutex::default(),
             asleep_until_ns: AtomicU64::new(0),
             port: AtomicUsize::new(0),
+            append_only: AppendOnly::new(cpus.len()),
+            positions: cpus.iter().map(|_| Position::default()).collect(),
             connections: cpus.iter().map(|_| Connections::default()).collect(),
             cpus,
             started_unix_ms: now_unix_ms,
