@@ -27,5 +27,5 @@ pub use lookup::{Command, CommandTable};
 pub use plan::{HopWork, Plan, Step};
 pub use spec::{
     Arity, Asker, Category, ClientHandler, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler,
-    Merge, ShardHandler, TransactionCommand, WaitOrder,
+    Merge, PrepareFrozen, ShardHandler, TransactionCommand, WaitOrder,
 };

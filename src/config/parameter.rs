@@ -205,6 +205,12 @@ pub const STREAM_NODE_MAX_ENTRIES: Param<u64> = Param::named("stream-node-max-en
 
 // Persistence, replication, cluster.
 pub const SAVE: Param<SavePoint> = Param::named("save");
+pub const STOP_WRITES_ON_BGSAVE_ERROR: Param<bool> = Param::named("stop-writes-on-bgsave-error");
+pub const RDBCOMPRESSION: Param<bool> = Param::named("rdbcompression");
+pub const RDBCHECKSUM: Param<bool> = Param::named("rdbchecksum");
+pub const DBFILENAME: Param<Text> = Param::named("dbfilename");
+pub const RDB_KEY_SAVE_DELAY: Param<i64> = Param::named("rdb-key-save-delay");
+pub const BGSAVE_CPULIST: Param<OptionalText> = Param::named("bgsave_cpulist");
 pub const APPENDONLY: Param<bool> = Param::named("appendonly");
 pub const REPLICAOF: Param<Master> = Param::named("replicaof");
 pub const CLUSTER_ENABLED: Param<bool> = Param::named("cluster-enabled");

@@ -35,6 +35,8 @@ pub struct Running {
 pub enum Purpose {
     /// A request, whose reply belongs into this slot.
     Reply { slot: u64 },
+    /// A duty of this core; nobody waits for a reply.
+    Duty,
     /// Serving a client that waits, because this key of that shard is ready.
     Move { wait: u64, shard: usize, db: usize, key: Box<[u8]> },
 }
@@ -224,6 +226,7 @@ impl Dispatch {
     /// A transaction has ended.
     fn over(&mut self, core: &mut CoreState, running: &Running, end: Next) {
         match (end, &running.purpose) {
+            (Next::Done(_), Purpose::Duty) => {}
             (Next::Done(reply), Purpose::Reply { .. }) => account::concluded(core, running, &reply),
             (Next::Done(reply), purpose) => self.moved(core, purpose, reply),
             (Next::Blocked(id), _) => Self::stands(core, running, id),

@@ -360,6 +360,12 @@ impl Keyspace {
         self.table.iter().map(|item| Entry::new(RawEntry(item)))
     }
 
+    /// Calls `visit` with every entry of one of `parts` about equal parts, which together hold each entry once.
+    /// Nothing is written to any memory of the keyspace.
+    pub fn visit_part(&self, part: usize, parts: usize, mut visit: impl FnMut(Entry<'_>)) {
+        self.table.visit_part(part, parts, |item| visit(Entry::new(RawEntry(item))));
+    }
+
     #[inline]
     fn place(&self, hash: u64, key: &[u8]) -> Option<Place> {
         self.table.find(hash, |item| RawEntry(item).key() == key)

@@ -356,6 +356,19 @@ impl Table {
         })
     }
 
+    /// Calls `visit` with the items of the segments whose first directory place lies in this part of the directory.
+    pub fn visit_part(&self, part: usize, parts: usize, mut visit: impl FnMut(Item)) {
+        let border = |part: usize| (self.directory.len() as u128 * part as u128 / parts as u128) as usize;
+        let (mut index, end) = (border(part), border(part + 1));
+        while index < end {
+            let (first, places) = self.places(index);
+            if first == index {
+                self.directory[first].for_each_prefetched(&mut visit);
+            }
+            index = first + places;
+        }
+    }
+
     /// Where a walk from `start` that sees about `count` items (and a bounded number of buckets) ends:
     /// the first hash it does not cover, or `None` at the end of the table. Always after `start`.
     pub fn walk_end(&self, start: u64, count: usize) -> Option<u64> {

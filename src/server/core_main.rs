@@ -112,6 +112,9 @@ impl Core {
         state.tick_ns = state.now.monotonic_ns;
         state.refresh_shared();
         state.counters.turns += 1;
+        if state.freezing.is_some() {
+            Dispatch::lead_freeze(state);
+        }
         while let Some(event) = ring.next_event() {
             match event {
                 Event::Received { stream, data } => {
@@ -147,6 +150,13 @@ impl Core {
             }
         }
         let more = cron.run(state);
+        if let Some(order) = state.frozen_order.take() {
+            dispatch.freeze(state, order);
+        }
+        if state.shared.persistence.is_sealed() {
+            // What has run since the final snapshot must not be acknowledged.
+            return true;
+        }
         if !state.monitor_feed.is_empty() {
             let feed: Arc<[u8]> = std::mem::take(&mut state.monitor_feed).into();
             let at = state.now.unix_us;
@@ -170,7 +180,10 @@ impl Core {
         dispatch.settle_waits(state);
         let doorbells = &self.doorbells;
         dispatch.flush(|core| ring.ring_doorbell(&doorbells[core]));
-        more || !state.resumed.is_empty() || !state.unsent.is_empty() || dispatch.backlog() > MESH_BACKLOG_MAX
+        more || state.freezing.is_some()
+            || !state.resumed.is_empty()
+            || !state.unsent.is_empty()
+            || dispatch.backlog() > MESH_BACKLOG_MAX
     }
 
     /// After a request to shut down: closes what is open; true when nothing is left.

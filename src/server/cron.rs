@@ -5,6 +5,7 @@
 use crate::base::clock;
 use crate::client::ClientKey;
 use crate::observability::{BufferPeaks, LatencyEvent};
+use crate::persistence::save;
 use crate::session::CoreState;
 use crate::shard::Maintenance;
 use std::time::Duration;
@@ -33,6 +34,10 @@ impl Cron {
     /// How long the core may sleep.
     pub fn due_in(&self, core: &CoreState) -> Duration {
         let periodic = Duration::from_nanos(self.next_ns.saturating_sub(core.now.monotonic_ns));
+        // Nobody else notices the end of a child.
+        let watches = core.index == 0 && core.shared.persistence.child_kind().is_some();
+        let periodic =
+            if watches { periodic.min(Duration::from_nanos(save::CHILD_LOOK_NS)) } else { periodic };
         let periodic = match core.waits.next_deadline() {
             Some(due_ns) => periodic.min(Duration::from_nanos(due_ns.saturating_sub(core.now.monotonic_ns))),
             None => periodic,
@@ -48,6 +53,10 @@ impl Cron {
     /// Does what is due; whether there is more that should not wait for the next round.
     pub fn run(&mut self, core: &mut CoreState) -> bool {
         let now = core.now.monotonic_ns;
+        core.shared.persistence.tell_changes(core.index, core.shard.effects.dirty());
+        if core.index == 0 {
+            save::look_after(core);
+        }
         if core.cron_paused {
             // The loop goes on, for whoever is served by it.
             self.next_ns = now + 100_000_000;
@@ -61,6 +70,9 @@ impl Cron {
             let percent = EXPIRE_PERCENT + EXPIRE_PERCENT_PER_EFFORT * effort;
             self.expire_left_ns = period / 100 * percent;
             self.expire_spent_ns = 0;
+            if core.index == 0 {
+                save::look_after_time(core);
+            }
             if now >= self.clients_ns + 1_000_000_000 {
                 self.clients_ns = now;
                 look_after_clients(core);

@@ -22,6 +22,7 @@ use crate::config::parameter::*;
 use crate::dispatch::Message;
 use crate::net::{BindAddress, Doorbell, ListenError, Listener, RingError};
 use crate::observability::{Level, Logger};
+use crate::persistence::save;
 use crate::session::{Shared, listen_options};
 use crate::shard::Shard;
 use cli::{Request, Start};
@@ -169,6 +170,7 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
     for thread in threads {
         let _ = thread.join();
     }
+    save::end_child(&shared);
     remove_files(&config, pid_file.as_deref());
     shared.log.warning("Pinion is now ready to exit, bye bye...");
     Ok(())

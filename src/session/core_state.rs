@@ -1,6 +1,6 @@
 //! What one core owns besides its sockets.
 
-use super::{ListeningChange, Settings, Shared, Waits};
+use super::{Freezing, FrozenOrder, ListeningChange, Settings, Shared, Waits};
 use crate::base::UnixMillis;
 use crate::base::clock;
 use crate::client::{Blocked, Client, ClientKey, Clients, Closing, WatchedKey};
@@ -33,6 +33,10 @@ pub struct CoreState {
     pub listening: Vec<ListeningChange>,
     /// DEBUG PAUSE-CRON.
     pub cron_paused: bool,
+    /// What a duty of this core wants done with all shards at rest.
+    pub frozen_order: Option<FrozenOrder>,
+    /// The same, when the others have been told to hold still.
+    pub freezing: Option<Freezing>,
     /// Read once per turn of the loop and after each slow command.
     pub now: Moment,
     /// When the last command ended, on the monotonic clock; the next one's time counts from there.
@@ -91,6 +95,8 @@ impl CoreState {
             rates: RateMeter::default(),
             listening: Vec::new(),
             cron_paused: false,
+            frozen_order: None,
+            freezing: None,
             now: Moment::default(),
             tick_ns: 0,
             unsent: Vec::new(),
@@ -146,6 +152,8 @@ impl CoreState {
         self.sleep_if_told();
         self.settings.monitored = self.shared.monitors.load(Ordering::Relaxed) > 0;
         self.settings.paused = self.shared.pause.mode(self.now.unix.0).is_some();
+        self.settings.writes_refused =
+            self.settings.stop_writes_on_error && self.shared.persistence.has_failed();
         self.settings.loading = self.shared.loading.load(Ordering::Relaxed);
         if !self.settings.paused && !self.paused.is_empty() {
             self.release_paused();

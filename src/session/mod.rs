@@ -2,12 +2,14 @@
 
 mod authentication;
 mod core_state;
+mod frozen;
 mod listening;
 mod settings;
 mod shared;
 mod waits;
 
 pub use core_state::{CoreState, Moment};
+pub use frozen::{AtRest, Freezing, FrozenOrder, OnShard};
 pub use listening::{ListeningChange, listen_options};
 pub use settings::Settings;
 pub use shared::{PauseMode, Shared, ShutdownMode};

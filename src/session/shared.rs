@@ -3,6 +3,7 @@
 use super::ListeningChange;
 use crate::config::Config;
 use crate::observability::{Logger, MemoryGauge};
+use crate::persistence::Status;
 use crate::transaction::Sequence;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -35,6 +36,10 @@ pub struct Shared {
     pub pause: Pause,
     shutdown: AtomicU8,
     pub loading: AtomicBool,
+    /// What is saved, when and how.
+    pub persistence: Status,
+    /// A signal has asked for the end; a core sees to it. The number of the signal, or 0.
+    pub stop_signal: AtomicU8,
     /// The numbers of transactions over several shards.
     pub sequence: Sequence,
 }
@@ -77,6 +82,8 @@ impl Shared {
             listening: Mutex::default(),
             asleep_until_ns: AtomicU64::new(0),
             port: AtomicUsize::new(0),
+            persistence: Status::new(cpus.len(), now_unix_ms / 1000),
+            stop_signal: AtomicU8::new(0),
             connections: cpus.iter().map(|_| Connections::default()).collect(),
             cpus,
             started_unix_ms: now_unix_ms,
