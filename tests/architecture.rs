@@ -61,6 +61,7 @@ const UNSAFE: &[&str] = &[
     "keyspace/entry.rs",
     "keyspace/entry_mut.rs",
     "keyspace/group.rs",
+    "keyspace/regions.rs",
     "keyspace/segment_pool.rs",
     "keyspace/slab.rs",
     "keyspace/table.rs",

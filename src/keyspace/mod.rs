@@ -19,6 +19,7 @@ mod expire;
 mod group;
 mod lazy_free;
 mod memory;
+mod regions;
 mod resize;
 mod scan;
 mod segment_pool;
@@ -32,6 +33,7 @@ pub use entry::{Entry, INLINE_MAX, ValueRef};
 pub use entry_mut::EntryMut;
 pub use expire::ExpireStep;
 pub use memory::TableShape;
+pub use regions::bytes_in_use as region_bytes_in_use;
 pub use scan::CURSOR_BITS;
 pub use slab::Slab;
 

@@ -98,7 +98,11 @@ impl Segment {
             if index < self.n() {
                 // SAFETY: in range; the table is borrowed.
                 let bucket = unsafe { &*self.bucket(index) };
-                bucket.occupied().for_each(|slot| prefetch(bucket.item(slot).as_ptr()));
+                for slot in bucket.occupied() {
+                    let item = bucket.item(slot).as_ptr();
+                    prefetch(item);
+                    prefetch(item.wrapping_add(64));
+                }
             }
             if index >= AHEAD {
                 // SAFETY: as above.
