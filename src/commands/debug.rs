@@ -63,6 +63,7 @@ enum Action<'a> {
     Refused(&'static str),
     Reload,
     SetActiveExpire(bool),
+    SkipChecksums(bool),
     Sleep {
         nanoseconds: u64,
     },
@@ -115,9 +116,10 @@ impl<'a> Action<'a> {
                 Self::Nothing
             }
             (b"SET-ACTIVE-EXPIRE", _) => one(|flag| Self::SetActiveExpire(leading_number(flag) != 0.0))?,
-            (b"SET-SKIP-CHECKSUM-VALIDATION" | b"AOF-FLUSH-SLEEP" | b"DROP-CLUSTER-PACKET-FILTER", 1) => {
-                Self::Nothing
+            (b"SET-SKIP-CHECKSUM-VALIDATION", _) => {
+                one(|flag| Self::SkipChecksums(leading_number(flag) != 0.0))?
             }
+            (b"AOF-FLUSH-SLEEP" | b"DROP-CLUSTER-PACKET-FILTER", 1) => Self::Nothing,
             (b"SLEEP", _) => one(|seconds| {
                 let nanoseconds = (leading_number(seconds).max(0.0) * 1e9) as u64;
                 Self::Sleep { nanoseconds }
@@ -236,6 +238,10 @@ fn collect(core: &mut CoreState, asker: Asker, args: Args<'_>) -> Contribution {
         }
         Action::SetActiveExpire(active) => {
             core.shard.options.active_expire = active;
+            Box::new(())
+        }
+        Action::SkipChecksums(skip) => {
+            core.shard.options.verify_dumps = !skip;
             Box::new(())
         }
         Action::Sleep { .. } => {

@@ -11,8 +11,10 @@ mod command;
 mod config;
 mod connection;
 mod debug;
+mod dump;
 mod function;
 mod geo;
+mod geo_query;
 mod geo_search;
 mod hash;
 mod hash_expire;
@@ -50,6 +52,7 @@ mod timeout;
 mod transaction;
 mod zset;
 mod zset_algebra;
+mod zset_block;
 mod zset_pop;
 mod zset_range;
 
@@ -66,6 +69,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     monitor::COMMANDS,
     config::COMMANDS,
     debug::COMMANDS,
+    dump::COMMANDS,
     function::COMMANDS,
     info::COMMANDS,
     latency::COMMANDS,
@@ -102,6 +106,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     hyperloglog::COMMANDS,
     zset::COMMANDS,
     zset_algebra::COMMANDS,
+    zset_block::COMMANDS,
     zset_pop::COMMANDS,
     zset_range::COMMANDS,
 ];

@@ -51,17 +51,19 @@ impl Gathers {
     }
 }
 
-/// Writes the one reply that the partial replies make.
-pub fn merge(merge: Merge, replies: &[Vec<u8>], order: &[u16], out: &mut Reply<'_>) {
-    if let Some(error) = replies.iter().find(|reply| reply.first() == Some(&b'-')) {
+/// Writes the one reply that the partial replies make. An empty one says nothing; `order` names each element's part.
+pub fn merge<R: AsRef<[u8]>>(merge: Merge, replies: &[R], order: &[u16], out: &mut Reply<'_>) {
+    let given = || replies.iter().map(R::as_ref).filter(|reply| !reply.is_empty());
+    if let Some(error) = given().find(|reply| reply[0] == b'-') {
         out.raw(error);
         return;
     }
     match merge {
-        Merge::Sum => out.integer(replies.iter().map(|reply| integer_of(reply)).sum()),
-        Merge::Same => out.raw(&replies[0]),
+        Merge::Sum => out.integer(given().map(integer_of).sum()),
+        Merge::Same => out.raw(given().next().expect("somebody was asked")),
         Merge::Interleave => {
-            let mut rests: Vec<&[u8]> = replies.iter().map(|reply| after_header(reply)).collect();
+            let rest = |reply: &'_ R| if reply.as_ref().is_empty() { 0 } else { header_len(reply.as_ref()) };
+            let mut rests: Vec<&[u8]> = replies.iter().map(|reply| &reply.as_ref()[rest(reply)..]).collect();
             out.array(order.len());
             for part in order {
                 let rest = &mut rests[usize::from(*part)];
@@ -73,9 +75,8 @@ pub fn merge(merge: Merge, replies: &[Vec<u8>], order: &[u16], out: &mut Reply<'
     }
 }
 
-fn after_header(reply: &[u8]) -> &[u8] {
-    let end = memchr::memchr(b'\n', reply).expect("a reply is terminated");
-    &reply[end + 1..]
+fn header_len(reply: &[u8]) -> usize {
+    memchr::memchr(b'\n', reply).expect("a reply is terminated") + 1
 }
 
 fn integer_of(reply: &[u8]) -> i64 {

@@ -153,6 +153,15 @@ impl Batch {
         self.items.push(item);
     }
 
+    /// One more argument of the last item.
+    pub fn add_argument(&mut self, argument: &[u8]) {
+        let item = self.items.last_mut().expect("an argument belongs to an item");
+        self.ranges.push(ArgRange::new(item.bytes_len, argument.len()));
+        self.bytes.extend_from_slice(argument);
+        item.bytes_len += argument.len();
+        item.ranges_len += 1;
+    }
+
     pub fn argv(&self, index: usize) -> Argv<'_> {
         let item = &self.items[index];
         Argv::new(

@@ -15,6 +15,7 @@ mod freeze;
 mod gather;
 mod message;
 mod multi;
+mod pipeline;
 mod procedure;
 mod redaction;
 pub mod route;
@@ -29,11 +30,12 @@ use crate::mesh::{Lender, Links};
 use crate::resp::{Argv, Reply};
 use crate::session::{CoreState, PauseMode, Session};
 use crate::shard::{CommandError, Shard};
-use crate::transaction::{KeySet, Mode};
+use crate::transaction::{KeySet, Mode, Request};
 use admission::Situation;
 use gather::{Gather, Gathers};
 use message::{Order, Ticket};
-use procedure::{Caller, Everywhere, Planned, Procedure, Spread};
+use pipeline::Forming;
+use procedure::{Caller, Everywhere, Planned, Procedure};
 use route::Owners;
 use run::{run_batch, run_here};
 use transactions::Transactions;
@@ -56,6 +58,8 @@ pub struct Dispatch {
     gathers: Gathers,
     lender: Lender<Shard>,
     transactions: Transactions,
+    /// Requests over several shards that are being collected.
+    forming: Option<Forming>,
     /// Sockets dealt to this core.
     pub dealt: Vec<Dealt>,
     scratch: Vec<u8>,
@@ -81,6 +85,7 @@ impl Dispatch {
             gathers: Gathers::default(),
             lender,
             transactions: Transactions::new(links_own, cores),
+            forming: None,
             dealt: Vec::new(),
             scratch: Vec::new(),
         }
@@ -88,6 +93,9 @@ impl Dispatch {
 
     /// Takes one request of a client.
     pub fn request(&mut self, core: &mut CoreState, key: ClientKey, argv: Argv<'_>) -> Flow {
+        if self.forming.as_ref().is_some_and(|forming| forming.client() != key) {
+            self.depart(core);
+        }
         let command = match core.table.resolve(argv) {
             Ok(command) => *command,
             Err(error) => {
@@ -116,6 +124,9 @@ impl Dispatch {
         if core.clients.running(key).multi.is_some() && self.queue(core, key, &command, argv) {
             return Flow::Next;
         }
+        if self.forming.is_some() && !matches!(command.spec.handler, Handler::PerShard { .. }) {
+            self.depart(core);
+        }
         let shards = core.cores;
         let flow = match command.spec.handler {
             Handler::Shard(run) => {
@@ -130,17 +141,21 @@ impl Dispatch {
                 let owner = pick(argv, core.cores).min(core.cores - 1);
                 self.on_one_shard(core, key, &command, run, owner, argv)
             }
-            Handler::PerShard { run, merge } => match self.owner(core, &command, argv) {
-                Owners::One(owner) => self.on_one_shard(core, key, &command, run, owner, argv),
-                Owners::None => self.on_one_shard(core, key, &command, run, core.index, argv),
-                // Keys without their values (MSET): the handler says what is wrong.
-                Owners::Several if !route::is_whole(&command, argv) => {
-                    self.on_one_shard(core, key, &command, run, core.index, argv)
+            Handler::PerShard { run, merge } => {
+                let owner = match self.owner(core, &command, argv) {
+                    // Keys without their values (MSET): the handler says what is wrong.
+                    Owners::Several if route::is_whole(&command, argv) => None,
+                    Owners::One(owner) => Some(owner),
+                    _ => Some(core.index),
+                };
+                match owner {
+                    None => self.collect(core, key, &command, run, merge, argv),
+                    Some(owner) => {
+                        self.depart(core);
+                        self.on_one_shard(core, key, &command, run, owner, argv)
+                    }
                 }
-                Owners::Several => self.over_shards(core, key, &command, argv, |caller| {
-                    Box::new(Spread::new(command, run, merge, caller, argv, shards))
-                }),
-            },
+            }
             Handler::Transaction { run, plan } => match self.owner(core, &command, argv) {
                 Owners::One(owner) => self.on_one_shard(core, key, &command, run, owner, argv),
                 Owners::None => self.on_one_shard(core, key, &command, run, core.index, argv),
@@ -397,6 +412,7 @@ impl Dispatch {
                 self.message(core, from, message);
             }
         }
+        self.serve_asking(core);
         any
     }
 
@@ -426,6 +442,9 @@ impl Dispatch {
                 if let Some(gather) = self.gathers.contribution(to, contribution) {
                     self.conclude(core, gather);
                 }
+            }
+            Message::Request(request @ (Request::Schedule { .. } | Request::Withdraw { .. })) => {
+                self.asked(request);
             }
             Message::Request(request) => {
                 self.serve(core, request);
@@ -494,7 +513,8 @@ impl Dispatch {
     }
 
     /// Ends the turn: everything collected leaves. Names each sleeping core that has to be woken.
-    pub fn flush(&mut self, wake: impl FnMut(usize)) {
+    pub fn flush(&mut self, core: &mut CoreState, wake: impl FnMut(usize)) {
+        self.attempt_all(core);
         self.send_outgoing();
         self.links.flush(wake);
     }
@@ -515,7 +535,7 @@ impl Dispatch {
     }
 
     pub fn park(&self) -> bool {
-        self.links.park()
+        !self.transactions.is_pressing() && self.links.park()
     }
 
     pub fn unpark(&self) {

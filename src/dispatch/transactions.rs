@@ -37,6 +37,8 @@ pub enum Purpose {
     Reply { slot: u64 },
     /// A duty of this core; nobody waits for a reply.
     Duty,
+    /// Several requests, whose replies belong into this slot one after the other.
+    Pipeline { slot: u64 },
     /// Serving a client that waits, because this key of that shard is ready.
     Move { wait: u64, shard: usize, db: usize, key: Box<[u8]> },
 }
@@ -64,6 +66,10 @@ pub struct Transactions {
     running: Vec<Option<Running>>,
     /// Messages of this core to itself.
     local: VecDeque<Local>,
+    /// To be attempted when the turn ends: a number drawn then is on its way at once, so that few arrive out of order.
+    due: Vec<u32>,
+    /// Those who ask for places, and who give them up, of this turn: served in the order of their numbers.
+    asking: Vec<Request<Work>>,
 }
 
 enum Local {
@@ -78,7 +84,14 @@ impl Transactions {
             scheduler: Scheduler::default(),
             running: Vec::new(),
             local: VecDeque::new(),
+            due: Vec::new(),
+            asking: Vec::new(),
         }
+    }
+
+    /// Whether the next turn has something to do.
+    pub fn is_pressing(&self) -> bool {
+        !self.asking.is_empty() || !self.due.is_empty()
     }
 }
 
@@ -164,8 +177,37 @@ impl Dispatch {
             }
             all[id as usize] = Some(running);
             if due {
-                self.attempt(core, id);
+                self.transactions.due.push(id);
             }
+        }
+    }
+
+    /// Asks for the places of all transactions that are due; the last thing of a turn.
+    pub(super) fn attempt_all(&mut self, core: &mut CoreState) {
+        for id in std::mem::take(&mut self.transactions.due) {
+            self.attempt(core, id);
+        }
+        self.pump(core);
+    }
+
+    /// A coordinator asks for a place on this shard, or gives it up.
+    pub(super) fn asked(&mut self, request: Request<Work>) {
+        self.transactions.asking.push(request);
+    }
+
+    /// Gives the places that were asked for in this turn.
+    pub(super) fn serve_asking(&mut self, core: &mut CoreState) {
+        if self.transactions.asking.is_empty() {
+            return;
+        }
+        let mut asking = std::mem::take(&mut self.transactions.asking);
+        // Stable: who gives a place up comes behind his own asking.
+        asking.sort_by_key(|request| match request {
+            Request::Schedule { txn, .. } | Request::Withdraw { txn } => txn.number,
+            _ => unreachable!("the others are not put off"),
+        });
+        for request in asking {
+            self.serve(core, request);
         }
         self.pump(core);
     }
@@ -228,6 +270,9 @@ impl Dispatch {
         match (end, &running.purpose) {
             (Next::Done(_), Purpose::Duty) => {}
             (Next::Done(reply), Purpose::Reply { .. }) => account::concluded(core, running, &reply),
+            (Next::Done(reply), Purpose::Pipeline { slot }) => {
+                account::answered(core, running.client, *slot, &reply);
+            }
             (Next::Done(reply), purpose) => self.moved(core, purpose, reply),
             (Next::Blocked(id), _) => Self::stands(core, running, id),
             (Next::Hop { .. }, _) => unreachable!("a hop is no end"),
@@ -259,6 +304,9 @@ impl Dispatch {
     pub(super) fn pump(&mut self, core: &mut CoreState) {
         while let Some(local) = self.transactions.local.pop_front() {
             match local {
+                Local::Request(request @ (Request::Schedule { .. } | Request::Withdraw { .. })) => {
+                    self.asked(request);
+                }
                 Local::Request(request) => self.serve(core, request),
                 Local::Answer(shard, txn, answer) => self.answered(core, shard, txn, answer),
             }
@@ -315,7 +363,7 @@ impl Dispatch {
         core.counters.transactions_refused = self.transactions.coordinator.refusals;
         let (id, results, over) = match progress {
             Progress::Nothing => return,
-            Progress::Again(id) => return self.attempt(core, id),
+            Progress::Again(id) => return self.transactions.due.push(id),
             Progress::Scheduled(id, results) | Progress::Answered(id, results) => (id, results, false),
             Progress::Finished(id, results) => (id, results, true),
         };
@@ -348,7 +396,7 @@ impl Dispatch {
 
     fn retry_held(&mut self, core: &mut CoreState) {
         while let Some(id) = self.transactions.coordinator.next_held(&core.shared.sequence) {
-            self.attempt(core, id);
+            self.transactions.due.push(id);
         }
     }
 

@@ -143,6 +143,7 @@ impl Core {
             for key in std::mem::take(&mut state.resumed) {
                 connections.resume(state, dispatch, ring, key);
             }
+            dispatch.depart(state);
             dispatch.run_borrowed(state);
             dispatch.settle_waits(state);
             if state.resumed.is_empty() {
@@ -179,7 +180,7 @@ impl Core {
         dispatch.release_watches(state);
         dispatch.settle_waits(state);
         let doorbells = &self.doorbells;
-        dispatch.flush(|core| ring.ring_doorbell(&doorbells[core]));
+        dispatch.flush(state, |core| ring.ring_doorbell(&doorbells[core]));
         more || state.freezing.is_some()
             || !state.resumed.is_empty()
             || !state.unsent.is_empty()

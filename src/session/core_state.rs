@@ -131,6 +131,7 @@ impl CoreState {
     fn apply_settings(&mut self) {
         self.shard.options = crate::shard::ShardOptions {
             active_expire: self.shard.options.active_expire,
+            verify_dumps: self.shard.options.verify_dumps,
             encoding: crate::types::EncodingLimits {
                 hash_seed: self.shard.options.encoding.hash_seed,
                 ..self.settings.shard.encoding

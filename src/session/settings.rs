@@ -108,6 +108,8 @@ impl Settings {
                 lfu: false,
                 active_expire: true,
                 active_expire_effort: config.get(ACTIVE_EXPIRE_EFFORT),
+                compress: config.get(RDBCOMPRESSION),
+                verify_dumps: true,
                 encoding: encoding_limits(config),
             },
             monitored: false,

@@ -86,7 +86,7 @@ impl Context<'_> {
 
     /// Removes fields of a hash that are due.
     #[inline]
-    fn expire_fields(&mut self, key: &[u8]) {
+    pub fn expire_fields(&mut self, key: &[u8]) {
         if !self.shard.field_deadlines.0.is_empty() {
             self.expire_some_fields(key, DUE_AT_ONCE);
         }

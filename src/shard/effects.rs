@@ -121,10 +121,14 @@ events! {
 }
 
 impl Event {
-    /// Whether a key may now have something that somebody waits for.
+    /// Whether a key may now have something that somebody waits for. Redis 7.0 looks at new keys only, so that a
+    /// client is never served when its key appears over a value of another type (SORT STORE, ZUNIONSTORE).
     fn gives(self) -> bool {
-        use Event::{CopyTo, LPush, MoveTo, NewKey, RPush, RenameTo, Restore, SortStore};
-        matches!(self, LPush | RPush | RenameTo | CopyTo | MoveTo | Restore | SortStore | NewKey)
+        use Event::*;
+        let keys = matches!(self, RenameTo | CopyTo | MoveTo | Restore | NewKey);
+        let lists = matches!(self, LPush | RPush | SortStore);
+        let sorted_sets = matches!(self, ZAdd | ZIncr | ZRangeStore | ZUnionStore | ZInterStore | ZDiffStore);
+        keys || lists || sorted_sets || matches!(self, GeoSearchStore | GeoRadiusStore)
     }
 }
 

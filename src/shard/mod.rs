@@ -64,6 +64,10 @@ pub struct ShardOptions {
     pub active_expire: bool,
     /// 1 to 10.
     pub active_expire_effort: u32,
+    /// DUMP packs long strings.
+    pub compress: bool,
+    /// RESTORE compares checksums; DEBUG may switch that off.
+    pub verify_dumps: bool,
     pub encoding: EncodingLimits,
 }
 
@@ -78,6 +82,8 @@ impl Default for ShardOptions {
             lfu: false,
             active_expire: true,
             active_expire_effort: 1,
+            compress: true,
+            verify_dumps: true,
             encoding: EncodingLimits::default(),
         }
     }

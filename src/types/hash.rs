@@ -33,6 +33,15 @@ pub enum HashRef<'a> {
 }
 
 impl Hash {
+    /// An empty hash in the form that suits so many fields.
+    pub fn for_len(len: usize, limits: &EncodingLimits) -> Self {
+        let mut hash = Self::default();
+        if len > limits.hash_max_listpack_entries {
+            hash.table_mut(limits);
+        }
+        hash
+    }
+
     /// The hash as it is at a moment.
     #[inline]
     pub fn at(&self, now: UnixMillis) -> HashRef<'_> {

@@ -28,6 +28,15 @@ pub enum SetRef<'a> {
 }
 
 impl Set {
+    /// An empty set in the form that suits so many members, whatever they are.
+    pub fn for_len(len: usize, limits: &EncodingLimits) -> Self {
+        let mut set = Self::default();
+        if len > limits.set_max_intset_entries.max(limits.set_max_listpack_entries) {
+            set.convert_to_table(limits);
+        }
+        set
+    }
+
     #[inline]
     pub fn as_ref(&self) -> SetRef<'_> {
         match self {

@@ -19,6 +19,8 @@
 //!   X2  A sealed extent is a multiple of 4096 long.
 
 use crate::base::crc::crc64;
+use crate::persistence::rdb::length::{write_length, write_string};
+use crate::persistence::rdb::opcode;
 
 /// What direct writes are aligned to: offsets, lengths and addresses.
 pub const BLOCK: usize = 4096;
@@ -27,11 +29,6 @@ pub const BLOCK: usize = 4096;
 pub const EXTENT_BYTES: usize = 1 << 20;
 /// Room for the last record and the filler.
 const SLACK: usize = 64 << 10;
-
-pub const OPCODE_AUX: u8 = 0xfa;
-pub const OPCODE_SELECTDB: u8 = 0xfe;
-pub const OPCODE_RESIZEDB: u8 = 0xfb;
-pub const OPCODE_EOF: u8 = 0xff;
 
 const FILLER_KEY: &[u8] = b"pad";
 pub const INDEX_KEY: &[u8] = b"pinion-extents";
@@ -101,8 +98,8 @@ impl ExtentBuffer {
     #[inline]
     pub fn record(&mut self, db: usize) -> &mut Vec<u8> {
         if self.db != Some(db) {
-            self.memory.push(OPCODE_SELECTDB);
-            push_length(&mut self.memory, db as u64);
+            self.memory.push(opcode::SELECT_DB);
+            write_length(db as u64, &mut self.memory);
             self.db = Some(db);
         }
         self.keys += 1;
@@ -122,13 +119,20 @@ impl ExtentBuffer {
         &self.memory[self.start..]
     }
 
+    /// The sealed header, with its version.
+    pub fn seal_header(&mut self, version: u16) -> &[u8] {
+        let digits = self.start + b"REDIS".len();
+        self.memory[digits..digits + 4].copy_from_slice(format!("{version:04}").as_bytes());
+        &self.memory[self.start..]
+    }
+
     /// The same for the last bytes of a dump, whose checksum covers everything before them; `before` is the CRC64 of
     /// that, or nothing if the dump goes without.
     pub fn seal_trailer(&mut self, index_offset: u64, before: Option<u64>) -> &[u8] {
         let length = self.len();
         push_filler(&mut self.memory, filler_bytes(length + TAIL_BYTES));
         push_aux(&mut self.memory, INDEX_AT_KEY, &index_offset.to_le_bytes());
-        self.memory.push(OPCODE_EOF);
+        self.memory.push(opcode::EOF);
         let crc = before.map_or(0, |before| crc64(before, &self.memory[self.start..]));
         self.memory.extend_from_slice(&crc.to_le_bytes());
         self.align();
@@ -165,38 +169,17 @@ fn push_filler(out: &mut Vec<u8>, bytes: usize) {
         return;
     }
     let value = bytes - FILLER_MIN;
-    out.push(OPCODE_AUX);
-    push_string(out, FILLER_KEY);
+    out.push(opcode::AUX);
+    write_string(FILLER_KEY, false, out);
     // Always in the form for 14 bits, so that the size of the field does not depend on its length.
     out.extend_from_slice(&[0x40 | (value >> 8) as u8, value as u8]);
     out.resize(out.len() + value, 0);
 }
 
 pub fn push_aux(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    out.push(OPCODE_AUX);
-    push_string(out, key);
-    push_string(out, value);
-}
-
-/// A string as it is.
-pub fn push_string(out: &mut Vec<u8>, text: &[u8]) {
-    push_length(out, text.len() as u64);
-    out.extend_from_slice(text);
-}
-
-pub fn push_length(out: &mut Vec<u8>, length: u64) {
-    match length {
-        0..64 => out.push(length as u8),
-        64..16_384 => out.extend_from_slice(&[0x40 | (length >> 8) as u8, length as u8]),
-        _ if length <= u64::from(u32::MAX) => {
-            out.push(0x80);
-            out.extend_from_slice(&(length as u32).to_be_bytes());
-        }
-        _ => {
-            out.push(0x81);
-            out.extend_from_slice(&length.to_be_bytes());
-        }
-    }
+    out.push(opcode::AUX);
+    write_string(key, false, out);
+    write_string(value, false, out);
 }
 
 /// The value of the index field; `extents` in the order of their offsets.
@@ -251,7 +234,7 @@ mod tests {
                 let mut last = None;
                 for (db, size) in &records {
                     if last != Some(*db) {
-                        expected.extend_from_slice(&[OPCODE_SELECTDB, *db as u8]);
+                        expected.extend_from_slice(&[opcode::SELECT_DB, *db as u8]);
                         last = Some(*db);
                     }
                     let record = vec![*size as u8 ^ round; *size];
@@ -278,7 +261,7 @@ mod tests {
         assert_eq!(tail[..14], *b"\xfa\x0cpinion-index");
         assert_eq!(tail[14..23], [8, 0x00, 0x50, 0x34, 0x12, 0, 0, 0, 0]);
         let body = &sealed[..sealed.len() - 8];
-        assert_eq!(tail[23], OPCODE_EOF);
+        assert_eq!(tail[23], opcode::EOF);
         assert_eq!(tail[24..], crc64(77, body).to_le_bytes());
     }
 

@@ -11,18 +11,17 @@
 pub mod extent;
 
 use crate::base::crc::{crc64, crc64_combine};
-use crate::keyspace::{Entry, Keyspace, ValueRef};
+use crate::keyspace::{Entry, Keyspace};
 use crate::persistence::child::{self, Report};
+use crate::persistence::rdb::length::{write_length, write_string};
+use crate::persistence::rdb::{self, WriteOptions, opcode, type_code, version_needed, write_value};
 use crate::shard::Shard;
-use extent::{
-    Extent, ExtentBuffer, INDEX_KEY, OPCODE_RESIZEDB, OPCODE_SELECTDB, encode_index, push_aux, push_length,
-    push_string,
-};
+use extent::{Extent, ExtentBuffer, INDEX_KEY, encode_index, push_aux};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -31,11 +30,6 @@ const PIECE_KEYS: usize = 8192;
 const THREADS_MAX: usize = 16;
 /// How often the pages that are no longer shared are counted.
 const COW_EVERY: Duration = Duration::from_secs(1);
-
-const VERSION: &[u8] = b"REDIS0010";
-const OPCODE_EXPIRE_MS: u8 = 0xfc;
-const OPCODE_IDLE: u8 = 0xf8;
-const OPCODE_FREQUENCY: u8 = 0xf9;
 
 /// A shard that nobody changes.
 #[derive(Clone, Copy)]
@@ -208,6 +202,8 @@ struct Job<'a> {
     pieces: Vec<Piece>,
     next_piece: AtomicUsize,
     end: AtomicU64,
+    /// What the values need.
+    version: AtomicU16,
     extents: Mutex<Vec<Extent>>,
     failure: Mutex<Option<io::Error>>,
     failed: AtomicBool,
@@ -221,9 +217,7 @@ fn write(
 ) -> io::Result<()> {
     let mut buffer = ExtentBuffer::default();
     write_header(buffer.raw(), shards, options);
-    let header = Extent { offset: 0, shard: 0, keys: 0, ..place(buffer.seal(), 0, options) };
-    target.write_at(buffer.seal(), 0)?;
-    report.bytes.fetch_add(header.bytes, Relaxed);
+    let header_bytes = buffer.seal().len() as u64;
     let job = Job {
         shards,
         target,
@@ -231,7 +225,8 @@ fn write(
         report,
         pieces: pieces(shards),
         next_piece: AtomicUsize::new(0),
-        end: AtomicU64::new(header.bytes),
+        end: AtomicU64::new(header_bytes),
+        version: AtomicU16::new(rdb::VERSION),
         extents: Mutex::new(Vec::new()),
         failure: Mutex::new(None),
         failed: AtomicBool::new(false),
@@ -257,9 +252,14 @@ fn write(
         return Err(error);
     }
     let mut extents = job.extents.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // The header comes last: only now it is known which version the values need.
+    let header = buffer.seal_header(job.version.into_inner());
+    let header_crc = place(header, 0, options).crc;
+    target.write_at(header, 0)?;
+    report.bytes.fetch_add(header_bytes, Relaxed);
     extents.sort_unstable_by_key(|extent| extent.offset);
-    let mut at = header.bytes;
-    let mut crc = header.crc;
+    let mut at = header_bytes;
+    let mut crc = header_crc;
     for extent in &extents {
         assert_eq!(extent.offset, at, "S1");
         at += extent.bytes;
@@ -281,7 +281,7 @@ fn place(bytes: &[u8], offset: u64, options: &SnapshotOptions) -> Extent {
 }
 
 fn write_header(out: &mut Vec<u8>, shards: &[Frozen<'_>], options: &SnapshotOptions) {
-    out.extend_from_slice(VERSION);
+    out.extend_from_slice(b"REDIS0000");
     let mut aux = |key: &str, value: &str| push_aux(out, key.as_bytes(), value.as_bytes());
     aux("redis-ver", crate::observability::info::REDIS_VERSION);
     aux("redis-bits", "64");
@@ -295,11 +295,11 @@ fn write_header(out: &mut Vec<u8>, shards: &[Frozen<'_>], options: &SnapshotOpti
         let keys: usize = shards.iter().map(|shard| shard.keyspace(db).len()).sum();
         let expires: usize = shards.iter().map(|shard| shard.keyspace(db).expires_len()).sum();
         if keys > 0 {
-            out.push(OPCODE_SELECTDB);
-            push_length(out, db as u64);
-            out.push(OPCODE_RESIZEDB);
-            push_length(out, keys as u64);
-            push_length(out, expires as u64);
+            out.push(opcode::SELECT_DB);
+            write_length(db as u64, out);
+            out.push(opcode::RESIZE_DB);
+            write_length(keys as u64, out);
+            write_length(expires as u64, out);
         }
     }
 }
@@ -340,7 +340,10 @@ impl Job<'_> {
                 if failure.is_err() || self.failed.load(Relaxed) {
                     return;
                 }
-                write_record(buffer.record(piece.db), entry, self.options);
+                let version = write_record(buffer.record(piece.db), entry, self.options);
+                if version > rdb::VERSION {
+                    self.version.fetch_max(version, Relaxed);
+                }
                 if self.options.key_delay_us != 0 {
                     self.delay();
                 }
@@ -400,36 +403,24 @@ impl Job<'_> {
     }
 }
 
+/// One key with its value and what belongs to it. Returns the version of the format that the value needs.
 #[inline]
-fn write_record(out: &mut Vec<u8>, entry: Entry<'_>, options: &SnapshotOptions) {
+fn write_record(out: &mut Vec<u8>, entry: Entry<'_>, options: &SnapshotOptions) -> u16 {
     if let Some(deadline) = entry.deadline() {
-        out.push(OPCODE_EXPIRE_MS);
+        out.push(opcode::EXPIRE_MS);
         out.extend_from_slice(&deadline.0.to_le_bytes());
     }
     match options.access {
         AccessNotes::None => {}
         AccessNotes::Idle => {
-            out.push(OPCODE_IDLE);
-            push_length(out, u64::from(options.access_clock.wrapping_sub(entry.access()) & 0x00ff_ffff));
+            out.push(opcode::IDLE);
+            write_length(u64::from(options.access_clock.wrapping_sub(entry.access()) & 0x00ff_ffff), out);
         }
-        AccessNotes::Frequency => out.extend_from_slice(&[OPCODE_FREQUENCY, entry.access() as u8]),
+        AccessNotes::Frequency => out.extend_from_slice(&[opcode::FREQ, entry.access() as u8]),
     }
-    // Strings only, until the writer of values is here.
-    match entry.value() {
-        ValueRef::Str(text) => {
-            out.push(0);
-            push_string(out, entry.key());
-            push_string(out, text);
-        }
-        ValueRef::Int(number) => {
-            out.push(0);
-            push_string(out, entry.key());
-            push_string(out, itoa::Buffer::new().format(number).as_bytes());
-        }
-        _ => {
-            out.push(0);
-            push_string(out, entry.key());
-            push_string(out, b"?");
-        }
-    }
+    let value = entry.value();
+    out.push(type_code(value));
+    write_string(entry.key(), options.compress, out);
+    write_value(value, &WriteOptions { compress: options.compress }, out);
+    version_needed(value)
 }

@@ -6,13 +6,18 @@
 //! cargo run --release --example load -- --port 6379 --command get --pipeline 16 --seconds 5
 //! ```
 //!
+//! `--request` sends any command with random numbers in it: see `template`.
+//!
 //! Closed loop: every connection sends a batch of `--pipeline` commands, waits for all their replies, sends the next.
 //! The latency of a command is that of its batch, from the first byte sent to the last byte received.
 //!
 //! Invariants
 //!   L1  Every reply is compared byte for byte: each value begins with its own key, so a swapped reply is noticed.
-//!   L2  All commands of a run have the same length, and so have all replies: a batch is patched, never built.
+//!       Of `--request` the replies are counted, and each has to begin as `--expect` says.
+//!   L2  All commands of a run have the same length: a batch is patched, never built.
 //!   L3  Operations, server CPU and client CPU are read at the same two moments; batches outside are not counted.
+
+mod template;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -23,6 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use template::{Scanner, Template};
 
 /// `key:` and twelve digits, as `redis-benchmark` spells its random keys.
 const KEY_BYTES: usize = 16;
@@ -31,7 +37,7 @@ const READ_SLACK: usize = 64;
 
 const USAGE: &str = "usage: load [--host H] [--port N] [--command get|set|mset|mget|ping] [--keys N] [--value-bytes N]
             [--multi N] [--pipeline N] [--connections N] [--threads N] [--cpus LIST] [--seconds S] [--warmup S]
-            [--server-pid PID] [--seed N] [--fill]
+            [--server-pid PID] [--seed N] [--fill] [--request TEMPLATE --expect PREFIX]
   --fill        write every key once, in order, and stop
   --multi       keys per MSET or MGET (10)
   --server-pid  also report that process's CPU time over the measured interval";
@@ -77,6 +83,7 @@ struct Options {
     server_pid: Option<i32>,
     seed: u64,
     fill: bool,
+    template: Option<Template>,
 }
 
 impl Options {
@@ -102,6 +109,9 @@ impl Options {
             "ping" => Verb::Ping,
             other => return Err(format!("unknown command {other}")),
         };
+        let expected = given.remove("--expect").unwrap_or_default();
+        let template =
+            given.remove("--request").map(|words| Template::parse(&words, &expected)).transpose()?;
         let cpus: String = given.remove("--cpus").unwrap_or_default();
         let cpus: Result<Vec<usize>, _> =
             cpus.split(',').filter(|cpu| !cpu.is_empty()).map(str::parse).collect();
@@ -124,6 +134,7 @@ impl Options {
             })?,
             seed: number(&mut given, "--seed", 1)?,
             fill,
+            template,
         };
         if let Some(name) = given.keys().next() {
             return Err(format!("unknown option {name}"));
@@ -393,6 +404,7 @@ struct Connection {
     started: Instant,
     wants_write: bool,
     done: bool,
+    scanner: Scanner,
 }
 
 fn work(
@@ -405,6 +417,8 @@ fn work(
         pin(options.cpus[index % options.cpus.len()])?;
     }
     let plan = &shared.plan;
+    let template = options.template.as_ref();
+    let command: &[u8] = template.map_or(&plan.request, |template| &template.request);
     let share =
         options.connections / options.threads + usize::from(index < options.connections % options.threads);
     let mut keys = KeySource::new(options, shared, index as u64);
@@ -422,7 +436,7 @@ fn work(
         poll.add(stream.as_raw_fd(), token)?;
         connections.push(Connection {
             stream,
-            request: plan.request.repeat(options.pipeline),
+            request: command.repeat(options.pipeline),
             sent: 0,
             keys: vec![[0; KEY_BYTES]; plan.keys_per_command * options.pipeline],
             input: vec![0; plan.reply.len() * options.pipeline + READ_SLACK],
@@ -431,12 +445,13 @@ fn work(
             started: Instant::now(),
             wants_write: false,
             done: false,
+            scanner: Scanner::default(),
         });
     }
 
     let mut running = share;
     for (token, connection) in connections.iter_mut().enumerate() {
-        if connection.begin(plan, &mut keys, Instant::now()) {
+        if connection.begin(plan, template, &mut keys, Instant::now()) {
             connection.flush(&poll, token)?;
         } else {
             connection.done = true;
@@ -455,7 +470,11 @@ fn work(
             if connection.wants_write {
                 connection.flush(&poll, token)?;
             }
-            if !connection.receive(plan, options.pipeline)? {
+            let complete = match template {
+                None => connection.receive(plan, options.pipeline)?,
+                Some(template) => connection.count_replies(template, options.pipeline)?,
+            };
+            if !complete {
                 continue;
             }
             let now = Instant::now();
@@ -464,7 +483,7 @@ fn work(
                 let elapsed_ns = (now - connection.started).as_nanos() as u64;
                 latencies.saturating_record_n(elapsed_ns.max(1), options.pipeline as u64);
             }
-            if connection.begin(plan, &mut keys, now) {
+            if connection.begin(plan, template, &mut keys, now) {
                 connection.flush(&poll, token)?;
             } else {
                 connection.done = true;
@@ -477,9 +496,23 @@ fn work(
 
 impl Connection {
     /// Patches the next batch's keys into the request; false when there are no more keys.
-    fn begin(&mut self, plan: &Plan, source: &mut KeySource<'_>, now: Instant) -> bool {
+    fn begin(
+        &mut self,
+        plan: &Plan,
+        template: Option<&Template>,
+        source: &mut KeySource<'_>,
+        now: Instant,
+    ) -> bool {
         if source.is_exhausted() {
             return false;
+        }
+        if let Some(template) = template {
+            for request in self.request.chunks_exact_mut(template.request.len()) {
+                source.patch(template, request);
+            }
+            (self.sent, self.received, self.started) = (0, 0, now);
+            self.scanner = Scanner::default();
+            return true;
         }
         for key in &mut self.keys {
             source.next_into(key);
@@ -550,6 +583,25 @@ impl Connection {
         Ok(false)
     }
 
+    /// The same by the form of the replies alone.
+    fn count_replies(&mut self, template: &Template, pipeline: usize) -> Result<bool, String> {
+        if self.input.len() - self.received < 16 * 1024 {
+            self.input.resize(self.input.len() + 64 * 1024, 0);
+        }
+        match self.stream.read(&mut self.input[self.received..]) {
+            Ok(0) => return Err("the server closed the connection".into()),
+            Ok(count) => self.received += count,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(format!("receive: {error}")),
+        }
+        let passed = self.scanner.scan(&self.input[..self.received], &template.expected)?;
+        self.input.copy_within(passed..self.received, 0);
+        self.received -= passed;
+        Ok(self.scanner.replies == pipeline)
+    }
+
     fn wrong_reply(&self, plan: &Plan) -> String {
         let from = self.checked * plan.reply.len();
         let until = self.received.min(from + plan.reply.len().min(200));
@@ -585,24 +637,35 @@ impl<'a> KeySource<'a> {
         self.sequence.is_some_and(|sequence| sequence.load(Ordering::Relaxed) >= self.keys)
     }
 
+    fn patch(&mut self, template: &Template, request: &mut [u8]) {
+        let command = self.sequence.map(|sequence| sequence.fetch_add(1, Ordering::Relaxed) % self.keys);
+        let state = &mut self.state;
+        template.patch(request, &self.digits, |below| match command {
+            Some(command) => command % below,
+            None => random_below(state, below),
+        });
+    }
+
     fn next_into(&mut self, key: &mut [u8; KEY_BYTES]) {
         let number = match self.sequence {
             // A batch that reaches beyond the last key is filled up with the first ones again.
             Some(sequence) => sequence.fetch_add(1, Ordering::Relaxed) % self.keys,
-            None => {
-                // xorshift64*, the high half scaled to the range.
-                self.state ^= self.state >> 12;
-                self.state ^= self.state << 25;
-                self.state ^= self.state >> 27;
-                let random = self.state.wrapping_mul(0x2545_F491_4F6C_DD1D);
-                ((u128::from(random) * u128::from(self.keys)) >> 64) as u64
-            }
+            None => random_below(&mut self.state, self.keys),
         };
         key[..4].copy_from_slice(b"key:");
         key[4..8].copy_from_slice(&self.digits[(number / 100_000_000 % 10_000) as usize]);
         key[8..12].copy_from_slice(&self.digits[(number / 10_000 % 10_000) as usize]);
         key[12..].copy_from_slice(&self.digits[(number % 10_000) as usize]);
     }
+}
+
+/// xorshift64*, the high half scaled to the range.
+fn random_below(state: &mut u64, below: u64) -> u64 {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    let random = state.wrapping_mul(0x2545_F491_4F6C_DD1D);
+    ((u128::from(random) * u128::from(below)) >> 64) as u64
 }
 
 struct Poll(RawFd);
