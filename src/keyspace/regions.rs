@@ -78,6 +78,17 @@ impl Regions {
     }
 }
 
+/// Makes one huge page of a region again: writes while a snapshot was taken have left it in small ones, of which some are
+/// copies. Copies 2 MiB if there is something to do.
+///
+/// # Safety
+/// The region came from [`Regions::take`] and has not been given back.
+pub(super) unsafe fn mend(region: *mut u8) {
+    // Kernels before 6.1 cannot, and leave it to their own daemon.
+    // SAFETY: passed on to the caller; the contents stay.
+    unsafe { libc::madvise(region.cast(), REGION_BYTES, libc::MADV_COLLAPSE) };
+}
+
 impl Drop for Regions {
     fn drop(&mut self) {
         IN_USE.fetch_sub((self.in_use * REGION_BYTES) as u64, Ordering::Relaxed);

@@ -17,7 +17,7 @@
 //!   S4  `used_bytes` is the sum of the rounded sizes of everything allocated and not yet freed.
 //!   S5  An object whose size is a multiple of 64 is aligned to 64, any other to 8.
 
-use super::regions::{REGION_BYTES, Regions};
+use super::regions::{self, REGION_BYTES, Regions};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
@@ -155,6 +155,19 @@ impl Slab {
     /// there may be more. To be called regularly: freeing alone gives nothing back.
     pub fn release(&self, regions_max: usize) -> bool {
         self.inner().release(regions_max)
+    }
+
+    /// After a snapshot: makes the memory of the next region one huge page again. `position` is where it goes on, at
+    /// first 0; false when it has seen all.
+    pub fn mend(&self, position: &mut usize) -> bool {
+        let regions = &self.inner().regions;
+        let is_mendable = |region: &Region| region.is_huge() && !region.base.is_null();
+        let found = regions.iter().enumerate().skip(*position).find(|(_, region)| is_mendable(region));
+        let Some((index, region)) = found else { return false };
+        *position = index + 1;
+        // SAFETY: the slab has the region.
+        unsafe { regions::mend(region.base) };
+        true
     }
 
     #[allow(clippy::mut_from_ref)]

@@ -387,6 +387,7 @@ fn reap(core: &mut CoreState) {
     let mut place = status.child();
     let Some(ended) = place.as_ref().and_then(Child::poll) else { return };
     let child = place.take().expect("it has just been asked");
+    status.children_over.fetch_add(1, Relaxed);
     status.set_child(&mut place, None);
     drop(place);
     if !ended.succeeded {

@@ -34,6 +34,8 @@ pub struct Status {
     pub ordered: AtomicBool,
     /// No reply leaves any more: the final snapshot has been written.
     sealed: AtomicBool,
+    /// Snapshots that are over, by a child: behind each the memory is mended.
+    pub children_over: AtomicU64,
     /// The warning about files that take no direct writes was given.
     warned_buffered: AtomicBool,
     /// The last snapshot of each kind of writer.
@@ -106,6 +108,7 @@ impl Status {
             scheduled: AtomicBool::new(false),
             ordered: AtomicBool::new(false),
             sealed: AtomicBool::new(false),
+            children_over: AtomicU64::new(0),
             warned_buffered: AtomicBool::new(false),
             last_cow_bytes: AtomicU64::new(0),
             aof_last_cow_bytes: AtomicU64::new(0),

@@ -8,6 +8,7 @@ use crate::observability::{BufferPeaks, LatencyEvent};
 use crate::persistence::save;
 use crate::session::CoreState;
 use crate::shard::Maintenance;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Share of a core's time that active expiry may take, in percent, and what each step of effort adds.
@@ -15,6 +16,8 @@ const EXPIRE_PERCENT: u64 = 25;
 const EXPIRE_PERCENT_PER_EFFORT: u64 = 2;
 /// Expiry works in pieces of this length, so that requests wait no longer.
 const PIECE_NS: u64 = 500_000;
+/// Time of one round for mending memory behind a snapshot.
+const MEND_NS: u64 = 1_000_000;
 
 pub struct Cron {
     next_ns: u64,
@@ -23,12 +26,22 @@ pub struct Cron {
     /// Time left to expiry in the current round.
     expire_left_ns: u64,
     expire_spent_ns: u64,
+    /// The snapshots behind which the memory has been mended, and where that goes on.
+    mended: u64,
+    mend_at: Option<usize>,
 }
 
 impl Cron {
     pub fn new(core: &CoreState) -> Self {
         let now = core.now.monotonic_ns;
-        Self { next_ns: now, clients_ns: now, expire_left_ns: 0, expire_spent_ns: 0 }
+        Self {
+            next_ns: now,
+            clients_ns: now,
+            expire_left_ns: 0,
+            expire_spent_ns: 0,
+            mended: 0,
+            mend_at: None,
+        }
     }
 
     /// How long the core may sleep.
@@ -73,6 +86,7 @@ impl Cron {
             if core.index == 0 {
                 save::look_after_time(core);
             }
+            self.mend(core);
             if now >= self.clients_ns + 1_000_000_000 {
                 self.clients_ns = now;
                 look_after_clients(core);
@@ -81,6 +95,27 @@ impl Cron {
         let freeing = core.shard.free_slice() == Maintenance::More;
         // As in Redis, CLIENT PAUSE holds the data still: what expires meanwhile is removed after it.
         (!core.settings.paused && self.expire(core)) || freeing
+    }
+
+    /// A piece of what a snapshot leaves to do: pages that were copied on write become huge pages again, so that the
+    /// next fork is as short as the last.
+    fn mend(&mut self, core: &CoreState) {
+        let over = core.shared.persistence.children_over.load(Ordering::Relaxed);
+        if over != self.mended {
+            (self.mended, self.mend_at) = (over, Some(0));
+        }
+        let Some(position) = &mut self.mend_at else { return };
+        // A child that shares the pages keeps them from being mended.
+        if core.shared.persistence.child_kind().is_some() {
+            return;
+        }
+        let until = clock::Monotonic::now().0 + MEND_NS;
+        while core.shard.slab.mend(position) {
+            if clock::Monotonic::now().0 >= until {
+                return;
+            }
+        }
+        self.mend_at = None;
     }
 
     /// A piece of active expiry; whether another piece would find work.
