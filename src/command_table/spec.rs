@@ -91,10 +91,12 @@ pub enum Handler {
     /// owns them all, else the hops of the plan.
     Transaction { run: ShardHandler, plan: fn(Argv<'_>) -> Box<dyn Plan> },
     /// May wait for keys. `run` and `plan` do not: they reply with a null if there is nothing, and only
-    /// then, outside of MULTI, the client waits for what `wait` makes of the arguments.
+    /// then, outside of MULTI, the client waits for what `wait` makes of the arguments. Where these do not
+    /// ask it to wait (XREAD without BLOCK) it is a `Transaction`.
     Blocking {
         run: ShardHandler,
         plan: fn(Argv<'_>) -> Box<dyn Plan>,
+        may_wait: fn(Argv<'_>) -> bool,
         wait: fn(Argv<'_>) -> Result<WaitOrder, CommandError>,
     },
     /// Every core contributes; the client's core begins (it may refuse) and finishes, with the

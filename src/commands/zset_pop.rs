@@ -208,12 +208,22 @@ pub(super) fn pop_first<'a>(
 ) -> CommandResult {
     for key in keys {
         if let Some(members) = pop(ctx, key, end, count)? {
+            propagate_popped(ctx, key, end, members.len());
             write(reply, key, &members);
             return Ok(());
         }
     }
     reply.null_array();
     Ok(())
+}
+
+/// Journals that so many members were taken.
+fn propagate_popped(ctx: &mut Context<'_>, key: &[u8], end: End, count: usize) {
+    let name: &[u8] = match end {
+        End::Min => b"ZPOPMIN",
+        End::Max => b"ZPOPMAX",
+    };
+    ctx.propagate(&[name, key, itoa::Buffer::new().format(count).as_bytes()]);
 }
 
 fn plan_zmpop(argv: Argv<'_>) -> Box<dyn Plan> {
@@ -257,6 +267,9 @@ pub(super) fn plan_pop(keys: Vec<Box<[u8]>>, end: End, count: usize, write: Writ
 
 fn pop_answer(ctx: &mut Context<'_>, key: Box<[u8]>, end: End, count: usize, write: WritePopped) -> Answer {
     let popped = pop(ctx, &key, end, count);
+    if let Ok(Some(members)) = &popped {
+        propagate_popped(ctx, &key, end, members.len());
+    }
     Box::new(move |reply| {
         match popped? {
             Some(members) => write(reply, &key, &members),

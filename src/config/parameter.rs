@@ -212,6 +212,10 @@ pub const DBFILENAME: Param<Text> = Param::named("dbfilename");
 pub const RDB_KEY_SAVE_DELAY: Param<i64> = Param::named("rdb-key-save-delay");
 pub const BGSAVE_CPULIST: Param<OptionalText> = Param::named("bgsave_cpulist");
 pub const APPENDONLY: Param<bool> = Param::named("appendonly");
+pub const APPENDDIRNAME: Param<Text> = Param::named("appenddirname");
+pub const APPENDFILENAME: Param<Text> = Param::named("appendfilename");
+pub const AOF_LOAD_TRUNCATED: Param<bool> = Param::named("aof-load-truncated");
+pub const KEY_LOAD_DELAY: Param<i64> = Param::named("key-load-delay");
 pub const REPLICAOF: Param<Master> = Param::named("replicaof");
 pub const CLUSTER_ENABLED: Param<bool> = Param::named("cluster-enabled");
 

@@ -24,10 +24,11 @@ use crate::net::{Ring, StreamId};
 use crate::observability::{Level, quote};
 use crate::resp::{ArgRange, Argv, ArgvBuf, Limits, Progress, ProtocolError, Reply, RequestParser};
 use crate::session::CoreState;
+use crate::shard::PREFETCH_MAX;
 use query_buffer::QueryBuffer;
 
 /// Requests parsed ahead, so that the memory they need is on its way before the first one runs.
-const AHEAD: usize = 16;
+const AHEAD: usize = PREFETCH_MAX;
 /// A request of more arguments gives their places' memory back.
 const KEEP_RANGES: usize = 16 * 1024;
 /// Reply bytes that wait for a client which does not read; beyond that its further requests wait.
@@ -346,6 +347,8 @@ impl Connection {
                 authenticated: client.authenticated || !core.settings.password_required,
             };
             let db = client.db;
+            // Clients that pipeline do the same again and again.
+            let members = client.last_command.is_some_and(|id| core.table.by_id(id).names_member);
             ahead.len = 0;
             let mut end = at;
             let mut failure = None;
@@ -390,6 +393,13 @@ impl Connection {
                 }
                 for hash in requests.iter().filter_map(|request| request.hash) {
                     core.shard.prefetch_entry(db, hash);
+                }
+                if members {
+                    let named = requests.iter().filter_map(|request| {
+                        let argv = request.argv(bytes);
+                        Some((request.hash?, argv.get(1)?, argv.get(2)?))
+                    });
+                    core.shard.prefetch_members(db, named);
                 }
             }
             for index in 0..ahead.len {

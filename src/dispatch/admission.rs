@@ -59,7 +59,7 @@ fn loaded(spec: &CommandSpec, now: Situation) -> Result<(), CommandError> {
     if !now.loading || spec.flags.contains(Flag::Loading) {
         return Ok(());
     }
-    Err(CommandError::Text("LOADING Pinion is loading the dataset in memory"))
+    Err(CommandError::Text("LOADING Redis is loading the dataset in memory"))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::transactions::{Purpose, Running};
 use super::{Dispatch, Flow};
 use crate::base::Monotonic;
 use crate::client::{ClientKey, ReplyMode};
-use crate::command_table::{Args, Command, Contribution, PrepareFrozen};
+use crate::command_table::{Args, Command, CommandTable, Contribution, PrepareFrozen};
 use crate::mesh::{Borrowed, Gate};
 use crate::observability::LatencyEvent;
 use crate::resp::{Argv, ArgvBuf, Protocol, Reply};
@@ -86,10 +86,11 @@ impl Dispatch {
         let running = Running {
             client: ClientKey { index: u32::MAX, generation: u32::MAX },
             purpose: Purpose::Duty,
-            command: *core.table.by_id(0),
+            command: harmless(core.table),
             argv: ArgvBuf::default(),
             started_ns: core.tick_ns,
             procedure,
+            participants: None,
         };
         self.launch(core, running, parts);
     }
@@ -155,6 +156,12 @@ fn at_rest(run: Box<AtRest>, all: &[&Shard], protocol: Protocol) -> Vec<u8> {
         Reply::new(&mut bytes, protocol).error(error.text().as_ref());
     }
     bytes
+}
+
+/// A command that changes nothing, for a transaction that has none of its own: whatever is left by `rename-command`.
+fn harmless(table: &CommandTable) -> Command {
+    let all = (0..table.len()).map(|id| *table.by_id(id as u16));
+    all.into_iter().find(|command| !command.is_write()).expect("no server has writes only")
 }
 
 /// All go on; what it cost is noted.

@@ -1,13 +1,14 @@
 //! What crosses the mesh.
 
 use super::procedure::Work;
-use super::transactions::Late;
-use crate::client::ClientKey;
+use super::transactions::{Late, Whole};
+use crate::client::{ClientKey, WatchedKey};
 use crate::command_table::{Command, Contribution, ShardHandler};
 use crate::resp::{ArgRange, Argv, Protocol};
 use crate::session::CoreState;
 use crate::transaction::{Answer, Request, Txn};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 pub enum Message {
     /// Commands for the receiver's shard, of all clients of the sender that had some in this turn.
@@ -25,17 +26,36 @@ pub enum Message {
         contribution: Contribution,
     },
     /// From the coordinator of a transaction to a shard, and the shard's answer.
-    Request(Request<Work>),
+    Request {
+        request: Request<Work>,
+        /// With the request for a place, if the transaction changes data.
+        participants: Option<Participants>,
+    },
     Agreement {
         shard: usize,
         txn: Txn,
         answer: Answer<Contribution>,
+    },
+    /// A client watches a key no more.
+    Unwatch {
+        client: u64,
+        key: WatchedKey,
+    },
+    Unwatched,
+    /// Commands that run on the receiver's shard with nothing in between, and their result.
+    Whole(Box<Whole>),
+    WholeDone {
+        id: usize,
+        result: Contribution,
     },
     /// The reply of a command that had to wait for transactions.
     Late(Box<Late>),
     /// A connection dealt to the receiver.
     Connection(Dealt),
 }
+
+/// The shards on which a transaction has a place, in ascending order.
+pub type Participants = Arc<[u32]>;
 
 /// A socket on its way to the core that will serve it.
 pub struct Dealt {

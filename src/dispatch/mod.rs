@@ -53,7 +53,7 @@ pub struct Dispatch {
     outgoing: Vec<Option<Box<Batch>>>,
     #[expect(clippy::vec_box, reason = "the mesh moves the box, so the box is what is kept")]
     spare: Vec<Box<Batch>>,
-    /// By core: batches sent and not yet returned.
+    /// By core: batches, and ends of WATCH, that it has not yet confirmed.
     in_flight: Vec<u32>,
     gathers: Gathers,
     lender: Lender<Shard>,
@@ -124,7 +124,7 @@ impl Dispatch {
         if core.clients.running(key).multi.is_some() && self.queue(core, key, &command, argv) {
             return Flow::Next;
         }
-        if self.forming.is_some() && !matches!(command.spec.handler, Handler::PerShard { .. }) {
+        if self.is_collecting() && !pipeline::may_join(&command) {
             self.depart(core);
         }
         let shards = core.cores;
@@ -156,14 +156,16 @@ impl Dispatch {
                     }
                 }
             }
-            Handler::Transaction { run, plan } => match self.owner(core, &command, argv) {
-                Owners::One(owner) => self.on_one_shard(core, key, &command, run, owner, argv),
-                Owners::None => self.on_one_shard(core, key, &command, run, core.index, argv),
-                Owners::Several => self.over_shards(core, key, &command, argv, |caller| {
-                    Box::new(Planned::new(plan(argv), caller, shards))
-                }),
-            },
-            Handler::Blocking { .. } => self.blocking(core, key, &command, argv),
+            Handler::Blocking { may_wait, .. } if may_wait(argv) => self.blocking(core, key, &command, argv),
+            Handler::Transaction { run, plan } | Handler::Blocking { run, plan, .. } => {
+                match self.owner(core, &command, argv) {
+                    Owners::One(owner) => self.on_one_shard(core, key, &command, run, owner, argv),
+                    Owners::None => self.on_one_shard(core, key, &command, run, core.index, argv),
+                    Owners::Several => self.over_shards(core, key, &command, argv, |caller| {
+                        Box::new(Planned::new(plan(argv), caller, shards))
+                    }),
+                }
+            }
             Handler::Client(run) => self.on_client(core, key, &command, run, argv),
             Handler::EveryCore { .. } => self.on_every_core(core, key, &command, argv),
             Handler::Frozen { prepare, .. } => self.on_frozen(core, key, &command, prepare, argv),
@@ -348,6 +350,10 @@ impl Dispatch {
             return Flow::Next;
         }
         let own = collect(core, asker, args);
+        if command.is_write() {
+            core.shard.journal_always(asker.db, argv);
+        }
+        core.shard.effects.journal.seal();
         let now = core.now.unix;
         core.shard.serve_ready(now);
         let client = core.clients.running(key);
@@ -443,17 +449,25 @@ impl Dispatch {
                     self.conclude(core, gather);
                 }
             }
-            Message::Request(request @ (Request::Schedule { .. } | Request::Withdraw { .. })) => {
-                self.asked(request);
-            }
-            Message::Request(request) => {
-                self.serve(core, request);
+            Message::Request {
+                request: request @ (Request::Schedule { .. } | Request::Withdraw { .. }),
+                participants,
+            } => self.asked(request, participants),
+            Message::Request { request, .. } => {
+                self.serve(core, request, None);
                 self.pump(core);
             }
             Message::Agreement { shard, txn, answer } => {
                 self.answered(core, shard, txn, answer);
                 self.pump(core);
             }
+            Message::Unwatch { client, key } => {
+                core.shard.effects.unwatch(client, key.db, &key.key);
+                self.links.send(from, Message::Unwatched);
+            }
+            Message::Unwatched => self.in_flight[from] -= 1,
+            Message::Whole(whole) => self.run_whole(core, from, *whole),
+            Message::WholeDone { id, result } => self.whole_done(core, from, id, result),
             Message::Late(late) => transactions::deliver(core, late),
             Message::Connection(dealt) => self.dealt.push(dealt),
         }

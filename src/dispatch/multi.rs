@@ -10,7 +10,7 @@ use super::procedure::{Caller, Everywhere, Next, Planned, Procedure, Spread, Wor
 use super::run::run_here;
 use super::transactions::intentions;
 use super::{Dispatch, Flow, route};
-use crate::base::UnixMillis;
+use crate::base::{Monotonic, UnixMillis};
 use crate::client::{ClientKey, QueuedCommand, ReplyMode, WatchedKey};
 use crate::command_table::{
     Args, Asker, Command, Contribution, Flag, Handler, ShardHandler, TransactionCommand,
@@ -60,10 +60,19 @@ impl Dispatch {
         which: TransactionCommand,
         argv: Argv<'_>,
     ) -> Flow {
-        let client = core.clients.running(key);
-        if !client.in_flight.is_idle() {
+        let may_start = match which {
+            // It touches nothing but the client.
+            TransactionCommand::Multi => true,
+            TransactionCommand::Exec if self.may_collect_exec(core, key) => true,
+            _ => {
+                self.depart(core);
+                core.clients.running(key).in_flight.is_idle()
+            }
+        };
+        if !may_start {
             return Flow::Stall;
         }
+        let client = core.clients.running(key);
         let in_multi = client.multi.is_some();
         let refused = match which {
             TransactionCommand::Multi if in_multi => Some("ERR MULTI calls can not be nested"),
@@ -153,7 +162,8 @@ impl Dispatch {
         }
         account::monitor(core, key, command, argv);
         if core.clients.running(key).watching.is_empty()
-            && self.exec_here(core, key, command, argv, &commands)
+            && (self.exec_here(core, key, command, argv, &commands)
+                || self.collect_exec(core, key, command, argv, &commands))
         {
             return;
         }
@@ -190,33 +200,33 @@ impl Dispatch {
         };
         let client = core.clients.get(key).expect("its request runs");
         // Clients that wait for a key are served behind the whole of it, which this would not do.
-        let unheard = core.shard.scheduled || core.shard.effects.has_waiters();
+        let unheard = core.shard.scheduled || core.shard.effects.has_waiters() || self.is_collecting();
         if unheard || client.reply_mode != ReplyMode::On || !commands.iter().all(is_here) {
             return false;
         }
         let client = core.clients.running(key);
         let caller = Caller { db: client.db, protocol: client.protocol, no_touch: client.no_touch };
         Reply::new(client.output.writer(), caller.protocol).array(commands.len());
+        core.shard.effects.journal.hold();
         for QueuedCommand { command, argv } in commands {
             let run = shard_handler(command).expect("placed on a shard");
             run_here(core, key, command, run, argv.as_argv());
         }
+        core.shard.effects.journal.release();
         core.unsent.push(key);
         account::ran(core, key, command, argv, false);
         true
     }
 
-    /// Tells the owners of watched keys that their watchers have gone.
+    /// Tells the owners of watched keys that their watchers have gone. Until that has arrived their shards count as
+    /// busy: a WATCH of the same key must not get there first.
     pub fn release_watches(&mut self, core: &mut CoreState) {
-        for (client, owner, WatchedKey { db, key }) in std::mem::take(&mut core.unwatched) {
+        for (client, owner, key) in std::mem::take(&mut core.unwatched) {
             if owner == core.index {
-                core.shard.effects.unwatch(client, db, &key);
+                core.shard.effects.unwatch(client, key.db, &key.key);
             } else {
-                let run = Box::new(move |core: &mut CoreState| -> Contribution {
-                    core.shard.effects.unwatch(client, db, &key);
-                    Box::new(())
-                });
-                self.links.send(owner, Message::Call { run, back: None });
+                self.in_flight[owner] += 1;
+                self.links.send(owner, Message::Unwatch { client, key });
             }
         }
     }
@@ -276,6 +286,8 @@ struct Exec {
     together: Vec<(usize, Vec<usize>)>,
     /// The command under way that has hops of its own.
     alone: Option<(usize, Box<dyn Procedure>)>,
+    /// When that one began.
+    alone_since: Monotonic,
 }
 
 impl Exec {
@@ -327,6 +339,7 @@ impl Exec {
             validated: false,
             together: Vec::new(),
             alone: None,
+            alone_since: Monotonic(0),
         }
     }
 
@@ -425,6 +438,7 @@ impl Exec {
     fn run_client(&mut self, core: &mut CoreState, key: ClientKey, index: usize) {
         let Planning { command, argv, .. } = &self.commands[index];
         let mut bytes = Vec::new();
+        let started = Monotonic::now();
         if let Handler::OfTransaction(_) = command.spec.handler {
             // UNWATCH: EXEC has released the watched keys already.
             let protocol = core.clients.get(key).map_or(Protocol::Resp2, |client| client.protocol);
@@ -444,7 +458,8 @@ impl Exec {
                 Reply::new(&mut bytes, protocol).error(error.text().as_ref());
             }
         }
-        account::inside(core, key, command, argv.as_argv(), &bytes, 0);
+        let took = Monotonic::now().since(started).as_nanos() as u64;
+        account::inside(core, key, command, argv.as_argv(), &bytes, took);
         self.replies.put(index, bytes);
     }
 
@@ -519,7 +534,8 @@ impl Procedure for Exec {
                     }
                     Next::Done(bytes) => {
                         let Planning { command, argv, .. } = &self.commands[index];
-                        account::inside(core, key, command, argv.as_argv(), &bytes, 0);
+                        let took = Monotonic::now().since(self.alone_since).as_nanos() as u64;
+                        account::inside(core, key, command, argv.as_argv(), &bytes, took);
                         self.replies.put(index, bytes);
                     }
                 }
@@ -532,24 +548,31 @@ impl Procedure for Exec {
                     self.together = together;
                     return Next::Hop { work, last: self.steps.is_empty() };
                 }
-                Some(ExecStep::Alone(index)) => match self.begin_alone(core, key, index) {
-                    Err(error) => {
-                        let mut bytes = Vec::new();
-                        Reply::new(&mut bytes, self.protocol).error(error.text().as_ref());
-                        self.replies.put(index, bytes);
-                    }
-                    Ok(procedure) => {
-                        let reads: Vec<(usize, Work)> = (0..self.cores)
-                            .filter_map(|shard| Some((shard, procedure.read(shard)?)))
-                            .collect();
-                        self.alone = Some((index, procedure));
-                        if !reads.is_empty() {
-                            return Next::Hop { work: reads, last: false };
+                Some(ExecStep::Alone(index)) => {
+                    self.alone_since = Monotonic::now();
+                    match self.begin_alone(core, key, index) {
+                        Err(error) => {
+                            let mut bytes = Vec::new();
+                            Reply::new(&mut bytes, self.protocol).error(error.text().as_ref());
+                            self.replies.put(index, bytes);
+                        }
+                        Ok(procedure) => {
+                            let reads: Vec<(usize, Work)> = (0..self.cores)
+                                .filter_map(|shard| Some((shard, procedure.read(shard)?)))
+                                .collect();
+                            self.alone = Some((index, procedure));
+                            if !reads.is_empty() {
+                                return Next::Hop { work: reads, last: false };
+                            }
                         }
                     }
-                },
+                }
             }
         }
+    }
+
+    fn writes(&self) -> bool {
+        self.commands.iter().any(|queued| queued.command.is_write())
     }
 
     fn needs_only_shards(&self) -> bool {
@@ -558,7 +581,7 @@ impl Procedure for Exec {
 }
 
 /// What runs on a shard for a command whose keys are all there.
-fn shard_handler(command: &Command) -> Option<ShardHandler> {
+pub(super) fn shard_handler(command: &Command) -> Option<ShardHandler> {
     match command.spec.handler {
         Handler::Shard(run)
         | Handler::ShardOf { run, .. }

@@ -19,9 +19,10 @@
 //!   T3  Items of one segment never leave it but by a split or merge: homes are ordered as hashes are.
 //!   T4  A segment has at least one vacant slot, or room is made before an insertion.
 
-use super::group::{Bucket, Item, SLOTS, prefetch};
+use super::group::{Bucket, Item, SLOTS};
 use super::segment_pool::SegmentPool;
 use super::slab::Slab;
+use crate::base::prefetch;
 use std::ptr::NonNull;
 use std::rc::Rc;
 

@@ -4,7 +4,9 @@
 //! [`snapshot`] the file, [`status`] what everybody may see of all that.
 
 pub mod aof;
+pub mod check;
 pub mod child;
+pub mod load;
 pub mod rdb;
 pub mod save;
 pub mod snapshot;

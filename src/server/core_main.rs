@@ -13,6 +13,7 @@ use crate::net::{
     Doorbell, Event, FilesInFlight, Listener, ListenerId, Parking, Ring, RingError, RingOptions,
     StreamAddress, Wait,
 };
+use crate::persistence::load::{self, Inbox, Seat};
 use crate::session::{CoreState, ListeningChange, Shared};
 use crate::shard::Shard;
 use std::io::Write;
@@ -32,6 +33,8 @@ pub struct CorePlan {
     pub shard: Owned<Shard>,
     pub listeners: Vec<Listener>,
     pub table: &'static crate::command_table::CommandTable,
+    /// If there is something to load.
+    pub load: Option<Inbox>,
     pub seeds: [u64; 4],
     /// Tells the starter of this core's doorbell, or why there is none.
     pub born: Sender<Result<(usize, Doorbell), RingError>>,
@@ -63,7 +66,8 @@ pub async fn run(plan: CorePlan) {
     // The other cores are started meanwhile; nobody is served before all are there.
     let Ok(doorbells) = plan.doorbells.recv() else { return };
     let lender = plan.shard.lender();
-    let state = CoreState::new(plan.index, plan.shared, plan.table, plan.shard, plan.seeds);
+    let mut state = CoreState::new(plan.index, plan.shared, plan.table, plan.shard, plan.seeds);
+    state.load = plan.load.map(|inbox| Box::new(Seat::new(inbox)));
     let mut core = Core {
         ring,
         cron: Cron::new(&state),
@@ -90,7 +94,8 @@ impl Core {
             if self.state.shared.shutdown_requested().is_some() && self.wind_down() {
                 return;
             }
-            let wait = if busy || !self.dispatch.park() {
+            let may_sleep = !busy && self.state.load.as_mut().is_none_or(|seat| seat.may_sleep());
+            let wait = if !may_sleep || !self.dispatch.park() {
                 Wait::No
             } else {
                 self.state.counters.sleeps += 1;
@@ -130,7 +135,10 @@ impl Core {
                 Event::AcceptFailed { error, .. } => {
                     state.shared.log.warning(format!("Accepting client connection: {error}"));
                 }
-                Event::SentVectored { .. } | Event::ListenerClosed { .. } | Event::Doorbell => {}
+                Event::SentVectored { .. }
+                | Event::ListenerClosed { .. }
+                | Event::Doorbell
+                | Event::FileDone { .. } => {}
             }
         }
         dispatch.receive(state);
@@ -150,7 +158,7 @@ impl Core {
                 break;
             }
         }
-        let more = cron.run(state);
+        let more = load::slice(state) | cron.run(state);
         if let Some(order) = state.frozen_order.take() {
             dispatch.freeze(state, order);
         }

@@ -93,8 +93,9 @@ impl Cron {
             }
         }
         let freeing = core.shard.free_slice() == Maintenance::More;
-        // As in Redis, CLIENT PAUSE holds the data still: what expires meanwhile is removed after it.
-        (!core.settings.paused && self.expire(core)) || freeing
+        // As in Redis, CLIENT PAUSE and loading hold the data still: what expires meanwhile is removed after it.
+        let still = core.settings.paused || core.settings.loading;
+        (!still && self.expire(core)) || freeing
     }
 
     /// A piece of what a snapshot leaves to do: pages that were copied on write become huge pages again, so that the
@@ -127,6 +128,10 @@ impl Cron {
         let budget = self.expire_left_ns.min(PIECE_NS);
         loop {
             let more = core.shard.expire_slice(core.now.unix) == Maintenance::More;
+            // Somebody may wait for a stream that has just expired.
+            if core.shard.effects.is_minded() {
+                core.shard.serve_again(core.now.unix);
+            }
             let spent = clock::Monotonic::now().0 - start;
             if more && spent < budget {
                 continue;

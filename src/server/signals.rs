@@ -31,7 +31,8 @@ pub fn wait(shared: &Shared, doorbells: &[Doorbell], threads: &[JoinHandle<()>])
             libc::sigtimedwait(&set, std::ptr::null_mut(), &timeout)
         };
         // This thread has time: the memory in use is watched here, and no core notices.
-        if !std::mem::replace(&mut settled, true) && shared.total_connections() == 0 {
+        let empty = shared.total_connections() == 0 && !shared.loading.load(Ordering::Relaxed);
+        if !std::mem::replace(&mut settled, true) && empty {
             // By now the cores have built what they need; nobody has brought data yet.
             shared.memory.started();
         }

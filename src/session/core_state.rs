@@ -8,6 +8,7 @@ use crate::command_table::CommandTable;
 use crate::config::Config;
 use crate::mesh::Owned;
 use crate::observability::{CommandStats, Counters, LatencyMonitor, RateMeter, Slowlog};
+use crate::persistence::load::Seat;
 use crate::resp::Reply;
 use crate::shard::{Outcome, Shard};
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct CoreState {
     pub frozen_order: Option<FrozenOrder>,
     /// The same, when the others have been told to hold still.
     pub freezing: Option<Freezing>,
+    /// While data are loaded.
+    pub load: Option<Box<Seat>>,
     /// Read once per turn of the loop and after each slow command.
     pub now: Moment,
     /// When the last command ended, on the monotonic clock; the next one's time counts from there.
@@ -97,6 +100,7 @@ impl CoreState {
             cron_paused: false,
             frozen_order: None,
             freezing: None,
+            load: None,
             now: Moment::default(),
             tick_ns: 0,
             unsent: Vec::new(),

@@ -2,12 +2,14 @@
 
 use super::ListeningChange;
 use crate::config::Config;
+use crate::net::Doorbell;
 use crate::observability::{Logger, MemoryGauge};
 use crate::persistence::Status;
+use crate::persistence::load::Progress;
 use crate::transaction::Sequence;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub struct Shared {
     /// The configuration in force. CONFIG SET replaces it under the lock; each core keeps its own `Arc`.
@@ -40,6 +42,9 @@ pub struct Shared {
     pub persistence: Status,
     /// A signal has asked for the end; a core sees to it. The number of the signal, or 0.
     pub stop_signal: AtomicU8,
+    pub load_progress: Arc<Progress>,
+    /// The cores', once all are there.
+    pub doorbells: Arc<OnceLock<Vec<Doorbell>>>,
     /// The numbers of transactions over several shards.
     pub sequence: Sequence,
 }
@@ -93,6 +98,8 @@ impl Shared {
             pause: Pause::default(),
             shutdown: AtomicU8::new(0),
             loading: AtomicBool::new(false),
+            load_progress: Arc::default(),
+            doorbells: Arc::default(),
             sequence: Sequence::default(),
         }
     }

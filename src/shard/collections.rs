@@ -1,4 +1,4 @@
-//! Hashes and sets as commands reach them: wherever they lie, and without the fields that are due.
+//! Hashes, sets and streams as commands reach them: wherever they lie, and without the fields that are due.
 //!
 //! The shard keeps a list of the hashes that have fields with a deadline, by the earliest one, so that active
 //! expiry finds them. It may name hashes that are gone or have changed; that shows when one's turn comes.
@@ -6,11 +6,10 @@
 //! Invariants
 //!   F1  A hash with a field deadline is in the list with a time not after its earliest deadline.
 
-use super::effects::Event;
 use super::{CommandError, Context, Shard, Updated};
 use crate::base::UnixMillis;
-use crate::keyspace::ValueRef;
-use crate::types::{DataType, EncodingLimits, Hash, HashRef, Set, SetRef, Value};
+use crate::keyspace::{EntryMut, ValueRef};
+use crate::types::{DataType, EncodingLimits, Hash, HashRef, Set, SetRef, Stream, Value};
 use std::collections::BTreeSet;
 
 /// Fields removed at once when a command comes upon a hash with fields that are due. What is left then is hidden.
@@ -39,6 +38,10 @@ impl Context<'_> {
         create: bool,
         change: impl FnOnce(&mut Hash, &EncodingLimits) -> R,
     ) -> Result<Option<Updated<R>>, CommandError> {
+        // With a journal none may stay: where it is replayed nothing is hidden.
+        if self.journals() && !self.shard.field_deadlines.0.is_empty() {
+            self.expire_some_fields(key, usize::MAX);
+        }
         self.expire_fields(key);
         let mut earliest = None;
         let updated = self.update(key, create, |hash: &mut Hash, limits| {
@@ -74,6 +77,22 @@ impl Context<'_> {
         self.update(key, create, change)
     }
 
+    /// The stream that a key holds, for a command that reads.
+    #[inline]
+    pub fn read_stream(&mut self, key: &[u8]) -> Result<Option<&Stream>, CommandError> {
+        self.read_value::<Box<Stream>>(key).map(|stream| stream.map(|stream| &**stream))
+    }
+
+    /// The stream that a key holds, to be changed in place. It stays when its last entry goes.
+    #[inline]
+    pub fn write_stream(&mut self, key: &[u8]) -> Result<Option<&mut Stream>, CommandError> {
+        match self.write(key).map(EntryMut::into_boxed_mut) {
+            None => Ok(None),
+            Some(Some(Value::Stream(stream))) => Ok(Some(stream)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
     /// Keeps F1 for a value that is stored whole.
     #[inline]
     pub(super) fn watch_fields(&mut self, key: &[u8], value: &Value) {
@@ -103,15 +122,13 @@ impl Context<'_> {
             return (0, earliest);
         }
         let hash = entry.value_mut().and_then(Hash::of_mut).expect("just seen");
-        let removed = hash.remove_due(now, count);
+        let mut names = Vec::new();
+        let removed = hash.remove_due(now, count, |field| names.push(field));
         let (earliest, emptied) = (hash.earliest_deadline(), hash.is_empty());
         if emptied {
             entry.remove(lazily);
         }
-        self.modified(key, Event::HExpired);
-        if emptied {
-            self.announce(key, Event::Del);
-        }
+        self.shard.effects.fields_expired(self.db, key, &names, emptied);
         (removed, earliest)
     }
 }

@@ -1,8 +1,9 @@
 //! What follows from a write: a handler declares the change once; this file knows who must hear.
 //!
-//! Today the listeners are the counter behind `rdb_changes_since_last_save` and, once they exist, keyspace
-//! notifications, WATCH, tracking, the journal. While nobody listens a change costs one addition.
+//! The listeners are the counter behind `rdb_changes_since_last_save`, WATCH, clients that wait for keys, the journal
+//! and, once they exist, keyspace notifications and tracking. While nobody listens a change costs one addition.
 
+use super::journal::Journal;
 use super::wait_queue::{Claim, WaitQueues};
 use super::waiting::{Blocker, WaitNews};
 use crate::transaction::{Existence, WatchTable};
@@ -48,6 +49,10 @@ pub enum Class {
     SortedSet,
     /// `n`, new keys; not part of `A`
     New,
+    /// `t`
+    Stream,
+    /// Changes that Redis tells no subscriber of.
+    Quiet,
 }
 
 events! {
@@ -115,6 +120,22 @@ events! {
         SUnionStore = "sunionstore",
         SDiffStore = "sdiffstore",
     }
+    Stream {
+        XAdd = "xadd",
+        XDel = "xdel",
+        XTrim = "xtrim",
+        XSetId = "xsetid",
+        XGroupCreate = "xgroup-create",
+        XGroupSetId = "xgroup-setid",
+        XGroupDestroy = "xgroup-destroy",
+        XGroupCreateConsumer = "xgroup-createconsumer",
+        XGroupDelConsumer = "xgroup-delconsumer",
+    }
+    Quiet {
+        XReadGroup = "xreadgroup",
+        XAck = "xack",
+        XClaim = "xclaim",
+    }
     Expired { Expired = "expired", }
     Evicted { Evicted = "evicted", }
     New { NewKey = "new", }
@@ -128,7 +149,24 @@ impl Event {
         let keys = matches!(self, RenameTo | CopyTo | MoveTo | Restore | NewKey);
         let lists = matches!(self, LPush | RPush | SortStore);
         let sorted_sets = matches!(self, ZAdd | ZIncr | ZRangeStore | ZUnionStore | ZInterStore | ZDiffStore);
-        keys || lists || sorted_sets || matches!(self, GeoSearchStore | GeoRadiusStore)
+        let streams = matches!(self, XAdd | XGroupDestroy);
+        keys || lists || sorted_sets || streams || matches!(self, GeoSearchStore | GeoRadiusStore)
+    }
+
+    /// Whether a key may now hold something else than before, or nothing.
+    fn takes(self) -> bool {
+        let about_deadlines = matches!(self, Self::Expire | Self::Persist);
+        !about_deadlines && !matches!(self.class(), Class::Stream | Class::Quiet)
+    }
+
+    /// Whether WATCH and tracking are about it. What a group does is not to Redis, nor is XSETID.
+    fn touches(self) -> bool {
+        use Event::{XAdd, XDel, XTrim};
+        match self.class() {
+            Class::Stream => matches!(self, XAdd | XDel | XTrim),
+            Class::Quiet => false,
+            _ => true,
+        }
     }
 }
 
@@ -152,8 +190,13 @@ pub struct Effects {
     pub wait_news: Vec<WaitNews>,
     /// Whether somebody listens, watches or waits: one test for the common case.
     attentive: bool,
+    /// Somebody may wait for a key that must not go ([`Wish::minds_absence`](super::Wish::minds_absence)).
+    minded: bool,
     /// Changes since the last save.
     dirty: u64,
+    /// How many of them were deadlines that were over, and no command's doing.
+    expirations: u64,
+    pub journal: Journal,
 }
 
 impl Effects {
@@ -167,7 +210,10 @@ impl Effects {
             waits: WaitQueues::new(databases, seeds),
             wait_news: Vec::new(),
             attentive: false,
+            minded: false,
             dirty: 0,
+            expirations: 0,
+            journal: Journal::default(),
         }
     }
 
@@ -179,14 +225,38 @@ impl Effects {
         }
     }
 
+    /// A key was past its deadline and has been removed.
+    #[cold]
+    pub fn expired(&mut self, db: usize, key: &[u8]) {
+        self.record(db, key, Event::Expired);
+        self.expirations += 1;
+        if self.journal.is_on() {
+            self.journal.expired(db, key);
+        }
+    }
+
+    /// Fields of a hash were past their deadline and have been removed; the hash too if it is `emptied`.
+    #[cold]
+    pub(super) fn fields_expired(&mut self, db: usize, key: &[u8], fields: &[Box<[u8]>], emptied: bool) {
+        self.record(db, key, Event::HExpired);
+        self.expirations += 1;
+        if emptied {
+            self.announce(db, key, Event::Del);
+        }
+        if self.journal.is_on() {
+            self.journal.fields_expired(db, key, fields);
+        }
+    }
+
     #[cold]
     fn tell(&mut self, db: usize, key: &[u8], event: Event) {
         if event == Event::Expired {
             self.watch.expired(db, key);
-        } else {
+        } else if event.touches() {
             self.watch.changed(db, key);
+            self.journal.touch(db, key);
         }
-        if event.gives() {
+        if event.gives() || self.minded && event.takes() {
             self.waits.ready(db, key);
         }
         if self.listening {
@@ -208,6 +278,19 @@ impl Effects {
     /// Sees whether anybody is left who wants to hear of changes.
     pub fn look_around(&mut self) {
         self.attentive = self.listening || !self.watch.is_empty() || !self.waits.is_empty();
+        self.minded &= !self.waits.is_empty();
+    }
+
+    /// From here on the journal hears which keys change.
+    pub(super) fn trace(&mut self) {
+        self.journal.trace(true);
+        self.attentive = true;
+    }
+
+    /// The keys that have changed since.
+    pub(super) fn traced(&mut self) -> Vec<(usize, Box<[u8]>)> {
+        self.look_around();
+        self.journal.take_touched()
     }
 
     #[inline]
@@ -217,8 +300,21 @@ impl Effects {
 
     /// A client joins the line of a key.
     pub fn wait(&mut self, db: usize, key: &[u8], claim: Arc<Claim>, blocker: Blocker) {
+        self.minded |= blocker.wish.minds_absence();
         self.waits.wait(db, key, blocker.id, claim, blocker);
         self.attentive = true;
+    }
+
+    /// Whether somebody may have to be told that a key is gone.
+    pub fn is_minded(&self) -> bool {
+        self.minded
+    }
+
+    /// A database has been emptied.
+    pub fn flushed(&mut self, db: usize) {
+        if self.minded {
+            self.waits.all_ready(db);
+        }
     }
 
     pub fn waits(&mut self) -> &mut WaitQueues<Blocker> {
@@ -246,8 +342,11 @@ impl Effects {
     pub fn announce(&mut self, db: usize, key: &[u8], event: Event) {
         if self.attentive {
             // It may be about another key than the change itself (the destination of LMOVE).
-            self.watch.changed(db, key);
-            if event.gives() {
+            if event.touches() {
+                self.watch.changed(db, key);
+                self.journal.touch(db, key);
+            }
+            if event.gives() || self.minded && event.takes() {
                 self.waits.ready(db, key);
             }
             if self.listening {
@@ -263,6 +362,18 @@ impl Effects {
 
     pub fn dirty(&self) -> u64 {
         self.dirty
+    }
+
+    /// Changes that commands have made, by which a command is known to have made some.
+    #[inline]
+    pub fn changes(&self) -> u64 {
+        self.dirty - self.expirations
+    }
+
+    /// What has changed so far was loading, and is on disk.
+    pub fn forget_changes(&mut self) {
+        self.dirty = 0;
+        self.expirations = 0;
     }
 
     pub fn listen(&mut self, listening: bool) {

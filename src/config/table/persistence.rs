@@ -32,6 +32,7 @@ pub(super) const PARAMETERS: &[Declaration] = &[
         .hidden(),
     Declaration::integer("key-load-delay", "0", "Microseconds to sleep per key loaded.")
         .bounds(i32::MIN as i64, INT_MAX)
+        .implemented()
         .hidden(),
     Declaration::integer(
         "loading-process-events-interval-bytes",
@@ -52,7 +53,8 @@ pub(super) const PARAMETERS: &[Declaration] = &[
     Declaration::integer("auto-aof-rewrite-percentage", "100", "Growth in per cent that starts a rewrite."),
     Declaration::memory("auto-aof-rewrite-min-size", "64mb", "Size below which nothing is rewritten."),
     Declaration::bool("aof-rewrite-incremental-fsync", "yes", "Sync a rewrite as it is written."),
-    Declaration::bool("aof-load-truncated", "yes", "Load a file whose last command is cut off."),
+    Declaration::bool("aof-load-truncated", "yes", "Load a file whose last command is cut off.")
+        .implemented(),
     Declaration::bool("aof-use-rdb-preamble", "yes", "Begin rewritten files with a snapshot."),
     Declaration::bool("aof-timestamp-enabled", "no", "Note the time between commands."),
     Declaration::bool("aof-disable-auto-gc", "no", "Keep parts that are no longer used."),

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::observability::process::CpuTime;
 use crate::observability::{Allocator, BufferPeaks, CommandStats, Counters, Rates};
+use crate::persistence::load::LoadFigures;
 use crate::shard::ShardStats;
 
 /// What one core contributes; [`CoreReport::add`] makes the server's figures of them.
@@ -110,6 +111,7 @@ pub struct ServerFacts<'a> {
     pub now_unix_us: u64,
     pub loading: bool,
     pub persistence: crate::persistence::status::Figures,
+    pub load: LoadFigures,
     pub allocator: Allocator,
     pub startup_bytes: u64,
     pub peak_bytes: u64,

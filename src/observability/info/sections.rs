@@ -139,8 +139,8 @@ pub(super) fn persistence(report: &Report<'_>, lines: &mut Lines) {
     lines.add("rdb_current_bgsave_time_sec", if rdb { seconds_since(figures.started_s) } else { -1 });
     lines.add("rdb_saves", figures.saves);
     lines.add("rdb_last_cow_size", figures.last_cow_bytes);
-    lines.add("rdb_last_load_keys_expired", 0);
-    lines.add("rdb_last_load_keys_loaded", 0);
+    lines.add("rdb_last_load_keys_expired", server.load.keys_expired);
+    lines.add("rdb_last_load_keys_loaded", server.load.keys_loaded);
     lines.add("aof_enabled", 0);
     lines.add("aof_rewrite_in_progress", 0);
     lines.add("aof_rewrite_scheduled", 0);
@@ -153,6 +153,15 @@ pub(super) fn persistence(report: &Report<'_>, lines: &mut Lines) {
     lines.add("aof_last_cow_size", figures.aof_last_cow_bytes);
     lines.add("module_fork_in_progress", 0);
     lines.add("module_fork_last_cow_size", 0);
+    if server.loading {
+        let load = &server.load;
+        lines.add("loading_start_time", load.start_time);
+        lines.add("loading_total_bytes", load.total_bytes);
+        lines.add("loading_rdb_used_mem", load.rdb_used_memory);
+        lines.add("loading_loaded_bytes", load.loaded_bytes);
+        lines.add("loading_loaded_perc", format_args!("{:.2}", load.percent()));
+        lines.add("loading_eta_seconds", load.eta_s(server.now_unix_us / 1_000_000));
+    }
     lines.add("pinion_rdb_last_bytes", figures.last_bytes);
     lines.add("pinion_rdb_last_usec", figures.last_write_us);
     lines.add("pinion_rdb_current_bytes", progress.bytes);
@@ -348,6 +357,7 @@ mod tests {
     use crate::observability::info::{CoreReport, DatabaseFigures, Report, Selection, ServerFacts, render};
     use crate::observability::process::CpuTime;
     use crate::observability::{Allocator, CommandStats};
+    use crate::persistence::load::LoadFigures;
 
     fn report(config: &Config) -> Report<'_> {
         let mut core = CoreReport { commands: CommandStats::new(2), ..CoreReport::default() };
@@ -370,6 +380,7 @@ mod tests {
             now_unix_us: 87_401_000_000,
             persistence: Default::default(),
             loading: false,
+            load: LoadFigures::default(),
             allocator: Allocator { allocated: 1000, active: 1500, resident: 3000 },
             startup_bytes: 600,
             peak_bytes: 2000,

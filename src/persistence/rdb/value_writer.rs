@@ -42,6 +42,7 @@ pub fn type_code(value: ValueRef<'_>) -> u8 {
             },
             Value::SortedSet(SortedSet::Packed(_)) => code::ZSET_LISTPACK,
             Value::SortedSet(SortedSet::Ranked(_)) => code::ZSET_2,
+            Value::Stream(_) => unimplemented!("streams in RDB"),
         },
     }
 }
@@ -74,6 +75,7 @@ pub fn write_value(value: ValueRef<'_>, options: &WriteOptions, out: &mut Vec<u8
             Value::Hash(hash) => writer.hash(hash),
             Value::Set(set) => writer.set(set.as_ref()),
             Value::SortedSet(set) => writer.sorted_set(set),
+            Value::Stream(_) => unimplemented!("streams in RDB"),
         },
     }
 }

@@ -1,0 +1,1 @@
+//! Command by command: what stands in the journal.
