@@ -6,12 +6,10 @@
 use super::StartError;
 use crate::config::Config;
 use crate::config::parameter::{AOF_LOAD_TRUNCATED, APPENDDIRNAME, APPENDFILENAME};
-use crate::observability::Logger;
 use crate::persistence::aof::manifest::Manifest;
-use crate::persistence::aof::recovery::{Loss, Reason, RecoveryError};
 use crate::persistence::aof::store::StoreError;
 use crate::persistence::append_only::AppendOnlyFiles;
-use crate::persistence::load::{AppendOnly, LoadError, Remedy, Source};
+use crate::persistence::load::{AppendOnly, LoadError, Source};
 use crate::session::Shared;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -30,7 +28,7 @@ pub struct Beginning {
 
 impl Beginning {
     /// What there is to load, and how it will go on.
-    pub fn find(config: &Config, log: &Logger) -> Result<(Self, Option<Source>), StartError> {
+    pub fn find(config: &Config) -> Result<(Self, Option<Source>), StartError> {
         let files = Arc::new(AppendOnlyFiles::open(config)?);
         let manifest = files.store.manifest();
         let run = getrandom::u64().map_err(|error| StartError::Random(error.to_string()))?;
@@ -41,18 +39,19 @@ impl Beginning {
             return Ok((beginning, source));
         }
         let directory = beginning.files.store.disk().path().to_owned();
-        let recovered = beginning.files.store.recover();
-        let recovered = recovered.map_err(|error| in_directory(error, &directory))?;
+        let recovered = beginning.files.store.recover().map_err(|error| match error {
+            StoreError::Recovery(damage) => StartError::Load(damage.into()),
+            other => other.into(),
+        })?;
         for loss in &recovered.losses {
             let file = directory.join(&loss.file).display().to_string();
-            if matches!(loss.reason, Reason::Torn(_)) && !config.get(AOF_LOAD_TRUNCATED) {
+            if !config.get(AOF_LOAD_TRUNCATED) {
                 return Err(LoadError::AofTruncated { file, offset: loss.offset }.into());
             }
-            log.warning(describe(loss, &file));
         }
-        let parts = AppendOnly::new(&directory, &recovered.manifest, &recovered.segments);
+        let source = Source::AppendOnly(AppendOnly::recovered(&directory, &recovered));
         beginning.manifest = recovered.manifest;
-        Ok((beginning, Some(Source::AppendOnly(parts))))
+        Ok((beginning, Some(source)))
     }
 
     fn look_for_a_single_file(&mut self, config: &Config, source: Option<&Source>) {
@@ -84,37 +83,5 @@ impl Beginning {
         shared.append_only.install(self.files.clone());
         shared.append_only.enable(generation, self.run);
         Ok(())
-    }
-}
-
-fn in_directory(error: StoreError, directory: &Path) -> StartError {
-    let full = |file: &str| directory.join(file).display().to_string();
-    match error {
-        StoreError::Recovery(RecoveryError::Damaged { file, offset, problem }) => LoadError::AofFormat {
-            file: full(&file),
-            offset,
-            what: problem.to_owned(),
-            remedy: Remedy::CheckAof,
-        }
-        .into(),
-        StoreError::Recovery(RecoveryError::Io { file, source }) => {
-            LoadError::Open { file: full(&file), source }.into()
-        }
-        other => other.into(),
-    }
-}
-
-pub fn describe(loss: &Loss, file: &str) -> String {
-    let Loss { offset, records, reason, .. } = loss;
-    match reason {
-        Reason::Torn(problem) => format!(
-            "{file}: the end from offset {offset} on was not written whole ({problem}): it is ignored"
-        ),
-        Reason::Incomplete { transaction } => format!(
-            "{file}: from offset {offset} on {records} records are ignored: the transaction {transaction} had not reached all shards"
-        ),
-        Reason::Gap => format!(
-            "{file}: {records} records from offset {offset} on are ignored: what comes before them was not written"
-        ),
     }
 }

@@ -28,6 +28,7 @@ use crate::observability::{Level, Logger};
 use crate::persistence::aof::store::StoreError;
 use crate::persistence::export::{ExportError, Exported, export};
 use crate::persistence::load::{self, Feeds, Job, LoadError, Source};
+use crate::persistence::save;
 use crate::session::{Shared, ShutdownMode, listen_options};
 use crate::shard::Shard;
 use cli::{Request, Start};
@@ -148,7 +149,7 @@ fn run(
     let shards = cpus.len();
     let serves = matches!(purpose, Purpose::Serve);
     let (mut beginning, source) = if config.get(APPENDONLY) && serves {
-        let (beginning, source) = Beginning::find(&config, &log)?;
+        let (beginning, source) = Beginning::find(&config)?;
         (Some(beginning), source)
     } else {
         (None, Source::find(&config)?)
@@ -244,6 +245,7 @@ fn run(
     for thread in threads {
         let _ = thread.join();
     }
+    save::end_child(&shared);
     let loaded = loader.map_or(Ok(()), |loader| loader.join().unwrap_or(Ok(())));
     if serves {
         remove_files(&config, pid_file.as_deref());
@@ -317,12 +319,15 @@ fn go_on(shared: &Shared, feeds: &Feeds, beginning: Beginning) -> Result<(), Loa
     feeds.settle()
 }
 
+/// What an executor keeps for its files, pinned, which a fork would have to copy; our files have memory of their own.
+const FILE_MEMORY: usize = 64 << 10;
+
 fn start_core(plan: CorePlan, cpu: usize) -> Result<JoinHandle<()>, StartError> {
     let name = format!("pinion-{}", plan.index);
     let thread = std::thread::Builder::new().name(name).spawn(move || {
         process::wake_without_interrupting();
         let placement = glommio::Placement::Fixed(cpu);
-        let executor = glommio::LocalExecutorBuilder::new(placement).make();
+        let executor = glommio::LocalExecutorBuilder::new(placement).io_memory(FILE_MEMORY).make();
         match executor {
             Ok(executor) => executor.run(core_main::run(plan)),
             Err(error) => {

@@ -20,12 +20,14 @@ mod declarations;
 mod generate;
 
 mod aof;
+mod check_rdb;
 mod damage;
 mod export;
 mod filling;
 mod loading;
 mod own;
 mod snapshot;
+mod values;
 
 use contents::Fact;
 use std::fs;
