@@ -238,9 +238,9 @@ fn groups(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Comma
 fn consumers(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let argv = args.argv();
     let (key, name, now) = (&argv[2], &argv[3], ctx.now);
-    let group = stream_at(ctx, key)?
-        .group(name)
-        .ok_or_else(|| no_group([b"NOGROUP No such consumer group '", name, b"' for key name '", key, b"'"]))?;
+    let group = stream_at(ctx, key)?.group(name).ok_or_else(|| {
+        no_group([b"NOGROUP No such consumer group '", name, b"' for key name '", key, b"'"])
+    })?;
     reply.array(group.consumers().len());
     for consumer in group.consumers() {
         reply.map(3);
