@@ -159,7 +159,15 @@ fn dumped(client: &mut Client, key: &[u8]) -> Vec<u8> {
 
 /// What a value is apart from how it is kept.
 fn content(client: &mut Client, key: &[u8]) -> String {
-    ok(client, &[b"DEBUG", b"DIGEST-VALUE", key]).to_string()
+    let mut content = ok(client, &[b"DEBUG", b"DIGEST-VALUE", key]).to_string();
+    if ok(client, &[b"TYPE", key]).to_string() == "+stream" {
+        // The digest knows nothing of groups.
+        content += &ok(client, &[b"XINFO", b"GROUPS", key]).to_string();
+        for group in [b"one", &b"other"[..]] {
+            content += &client.command(&[b"XPENDING", key, group]).to_string();
+        }
+    }
+    content
 }
 
 #[test]
