@@ -27,6 +27,7 @@ pub use message::{Batch, Dealt, Message, ReturnTo};
 use crate::client::{Blocked, ClientKey, ReplyMode};
 use crate::command_table::{Args, Asker, ClientHandler, Command, Contribution, Flag, Handler, ShardHandler};
 use crate::mesh::{Lender, Links};
+use crate::persistence::aof::appender::News;
 use crate::resp::{Argv, Reply};
 use crate::session::{CoreState, PauseMode, Session};
 use crate::shard::{CommandError, Shard};
@@ -415,6 +416,7 @@ impl Dispatch {
         for from in 0..core.cores {
             while let Some(message) = self.links.receive(from) {
                 any = true;
+                core.acknowledge.hear(from);
                 self.message(core, from, message);
             }
         }
@@ -460,6 +462,11 @@ impl Dispatch {
             Message::Agreement { shard, txn, answer } => {
                 self.answered(core, shard, txn, answer);
                 self.pump(core);
+            }
+            Message::Fence(id) => self.links.send(from, Message::Passed(id)),
+            Message::Passed(id) => self.passed(core, id),
+            Message::Durable(news) => {
+                core.hear_durable(from, &news);
             }
             Message::Unwatch { client, key } => {
                 core.shard.effects.unwatch(client, key.db, &key.key);
@@ -526,10 +533,19 @@ impl Dispatch {
         }
     }
 
+    /// Tells every other core what has become durable here.
+    pub fn tell_durable(&mut self, news: &News) {
+        let own = self.links.own();
+        for core in (0..self.links.cores()).filter(|core| *core != own) {
+            self.links.send(core, Message::Durable(news.clone()));
+        }
+    }
+
     /// Ends the turn: everything collected leaves. Names each sleeping core that has to be woken.
     pub fn flush(&mut self, core: &mut CoreState, wake: impl FnMut(usize)) {
         self.attempt_all(core);
         self.send_outgoing();
+        core.acknowledge.tell_position(core.shard.effects.journal.last_sequence());
         self.links.flush(wake);
     }
 

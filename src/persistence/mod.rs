@@ -4,6 +4,7 @@
 //! [`snapshot`] the file, [`status`] what everybody may see of all that.
 
 pub mod aof;
+pub mod append_only;
 pub mod check;
 pub mod child;
 pub mod load;

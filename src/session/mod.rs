@@ -1,5 +1,6 @@
 //! What a command that runs on the client's own core may touch: the core, and the client itself.
 
+mod acknowledge;
 mod authentication;
 mod core_state;
 mod frozen;
@@ -8,6 +9,7 @@ mod settings;
 mod shared;
 mod waits;
 
+pub use acknowledge::{Acknowledge, Position};
 pub use core_state::{CoreState, Moment};
 pub use frozen::{AtRest, Freezing, FrozenOrder, OnShard};
 pub use listening::{ListeningChange, listen_options};
