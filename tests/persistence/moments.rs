@@ -74,7 +74,7 @@ fn no_transaction_is_half_in_a_dump() {
                 for teller in 0..4 {
                     let [left, right] =
                         ["left", "right"].map(|side| judge.command(&["GET", &format!("{side}:{teller}")]));
-                    assert_eq!(left.to_text(), right.to_text(), "with {shards} shards");
+                    assert_eq!(left.to_string(), right.to_string(), "with {shards} shards");
                 }
             }
         });
