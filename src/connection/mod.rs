@@ -225,7 +225,7 @@ impl Connections {
             core.resumed.push(key);
         }
         // Also finishes a close that waited for this.
-        if client.output.ready_bytes() > 0 || client.closing != Closing::No || connection.ended {
+        if client.output.sendable_bytes() > 0 || client.closing != Closing::No || connection.ended {
             core.unsent.push(key);
         }
     }
@@ -250,12 +250,37 @@ impl Connections {
     /// Ends the turn: replies leave, limits are applied, clients that have to go are closed.
     pub fn end_turn(&mut self, core: &mut CoreState, ring: &mut Ring) {
         let mut unsent = std::mem::take(&mut core.unsent);
+        let own = core.shard.effects.journal.last_sequence();
+        if !unsent.is_empty()
+            && let Some(ticket) = core.acknowledge.draw(own)
+        {
+            for key in &unsent {
+                if core.clients.get_mut(*key).is_some_and(|client| client.output.hold(ticket)) {
+                    core.acknowledge.wait(ticket, *key);
+                }
+            }
+        }
         for key in unsent.drain(..) {
             self.send(core, ring, key);
         }
         core.unsent = unsent;
+        self.send_released(core, ring);
         while let Some(key) = core.doomed.pop() {
             self.close_client(core, ring, key);
+        }
+    }
+
+    /// What had to wait until it is true for good.
+    fn send_released(&mut self, core: &mut CoreState, ring: &mut Ring) {
+        if core.acknowledge.is_idle() {
+            return;
+        }
+        let passed = core.acknowledge.passed();
+        while let Some(key) = core.acknowledge.next_client(passed) {
+            if let Some(client) = core.clients.get_mut(key) {
+                client.output.let_go(passed);
+                self.send(core, ring, key);
+            }
         }
     }
 
@@ -276,7 +301,7 @@ impl Connections {
             core.doomed.push(key);
             return;
         }
-        if client.output.ready_bytes() > 0 && !connection.sending {
+        if client.output.sendable_bytes() > 0 && !connection.sending {
             let spare = self.spare.pop().unwrap_or_default();
             let buffer = client.output.take_ready(spare);
             client.sending_bytes = buffer.len();

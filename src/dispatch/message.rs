@@ -4,6 +4,7 @@ use super::procedure::Work;
 use super::transactions::{Late, Whole};
 use crate::client::{ClientKey, WatchedKey};
 use crate::command_table::{Command, Contribution, ShardHandler};
+use crate::persistence::aof::appender::News;
 use crate::resp::{ArgRange, Argv, Protocol};
 use crate::session::CoreState;
 use crate::transaction::{Answer, Request, Txn};
@@ -36,6 +37,11 @@ pub enum Message {
         txn: Txn,
         answer: Answer<Contribution>,
     },
+    /// Asks to be answered when everything before has been done; the answer.
+    Fence(u64),
+    Passed(u64),
+    /// What has become durable on the sender.
+    Durable(News),
     /// A client watches a key no more.
     Unwatch {
         client: u64,

@@ -369,7 +369,7 @@ impl Exec {
                 Handler::ShardOf { pick, .. } => {
                     add(pick(argv, self.cores).min(self.cores - 1), &[], Some(Mode::Shared))
                 }
-                Handler::Client(_) | Handler::OfTransaction(_) => {}
+                Handler::Client(_) | Handler::Frozen { .. } | Handler::OfTransaction(_) => {}
                 _ => {
                     let parts = intentions(core, &queued.command, argv);
                     if parts.is_empty() {
@@ -448,7 +448,9 @@ impl Exec {
             account::inside(core, key, command, argv.as_argv(), &bytes, 0);
             return self.replies.put(index, bytes);
         }
-        let Handler::Client(run) = command.spec.handler else { unreachable!("planned for the client") };
+        let (Handler::Client(run) | Handler::Frozen { in_exec: run, .. }) = command.spec.handler else {
+            unreachable!("planned for the client")
+        };
         if let Some(client) = core.clients.get(key) {
             let protocol = client.protocol;
             let args = Args::new(argv.as_argv(), usize::from(command.names));
@@ -597,7 +599,9 @@ fn place(core: &CoreState, command: &Command, argv: Argv<'_>) -> Place {
         if core.cores == 1 { Owners::One(0) } else { route::owners(command, argv, core.cores) }
     };
     match command.spec.handler {
-        Handler::Client(_) | Handler::OfTransaction(_) | Handler::Container => Place::Client,
+        Handler::Client(_) | Handler::Frozen { .. } | Handler::OfTransaction(_) | Handler::Container => {
+            Place::Client
+        }
         Handler::ShardOf { pick, .. } => Place::Shard(pick(argv, core.cores).min(core.cores - 1)),
         Handler::EveryCore { .. } => Place::Several,
         Handler::PerShard { .. } if !route::is_whole(command, argv) => Place::Shard(core.index),

@@ -52,6 +52,8 @@ impl Running {
 pub enum Purpose {
     /// A request, whose reply belongs into this slot.
     Reply { slot: u64 },
+    /// A duty of this core; nobody waits for a reply.
+    Duty,
     /// Several requests of one pipeline; the procedure has put their replies where they belong.
     Pipeline,
     /// Serving a client that waits, because this key of that shard is ready.
@@ -94,6 +96,9 @@ pub struct Transactions {
     members: HashMap<u64, Member>,
     /// Messages of this core to itself.
     local: VecDeque<Local>,
+    /// Over, but for shards that have not told: how many, by the number of the fence.
+    fenced: HashMap<u64, (usize, Running, Next)>,
+    next_fence: u64,
     /// To be attempted when the turn ends: a number drawn then is on its way at once, so that few arrive out of order.
     due: Vec<u32>,
     /// Those who ask for places, and who give them up, of this turn: served in the order of their numbers.
@@ -114,6 +119,8 @@ impl Transactions {
             whole: Slots::default(),
             members: HashMap::new(),
             local: VecDeque::new(),
+            fenced: HashMap::new(),
+            next_fence: 0,
             due: Vec::new(),
             asking: Vec::new(),
         }
@@ -366,6 +373,7 @@ impl Dispatch {
     /// A transaction has ended.
     fn over(&mut self, core: &mut CoreState, running: &Running, end: Next) {
         match (end, &running.purpose) {
+            (Next::Done(_), Purpose::Duty) => {}
             (Next::Done(reply), Purpose::Reply { .. }) => account::concluded(core, running, &reply),
             (Next::Done(_), Purpose::Pipeline) => account::released(core, running.client),
             (Next::Done(reply), purpose) => self.moved(core, purpose, reply),
@@ -507,9 +515,41 @@ impl Dispatch {
                     coordinator.conclude(&core.shared.sequence, id, &mut send);
                 }
                 let running = running[id as usize].take().expect("it is under way");
-                self.over(core, &running, end);
+                // The shards write down what it has done when they hear of its end.
+                if !over && core.acknowledge.is_on() && matches!(end, Next::Done(_)) {
+                    self.end_behind_fences(core, running, end);
+                } else {
+                    self.over(core, &running, end);
+                }
                 self.retry_held(core);
             }
+        }
+    }
+
+    /// A transaction is over when all its shards have written down what it has done there: they are asked.
+    fn end_behind_fences(&mut self, core: &mut CoreState, running: Running, end: Next) {
+        let others = running.participants.iter().flat_map(|all| all.iter());
+        let others: Vec<usize> =
+            others.map(|shard| *shard as usize).filter(|shard| *shard != core.index).collect();
+        if others.is_empty() {
+            return self.over(core, &running, end);
+        }
+        let id = self.transactions.next_fence;
+        self.transactions.next_fence += 1;
+        for shard in &others {
+            self.links.send(*shard, Message::Fence(id));
+        }
+        self.transactions.fenced.insert(id, (others.len(), running, end));
+    }
+
+    /// A shard has done everything that was sent before the fence.
+    pub(super) fn passed(&mut self, core: &mut CoreState, id: u64) {
+        let fenced = &mut self.transactions.fenced;
+        let (missing, ..) = fenced.get_mut(&id).expect("each shard answers once");
+        *missing -= 1;
+        if *missing == 0 {
+            let (_, running, end) = fenced.remove(&id).expect("just seen");
+            self.over(core, &running, end);
         }
     }
 

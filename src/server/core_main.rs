@@ -4,6 +4,7 @@
 //! run it; do a slice of the periodic duties if they are due; hand the replies to the ring and the messages
 //! to the mesh; enter the kernel, waiting only if there is nothing left to do.
 
+use super::append_only::{self, AppendOnly};
 use super::cron::Cron;
 use crate::client::{Client, ClientKey};
 use crate::connection::{self, AcceptPolicy, Connections};
@@ -13,6 +14,7 @@ use crate::net::{
     Doorbell, Event, FilesInFlight, Listener, ListenerId, Parking, Ring, RingError, RingOptions,
     StreamAddress, Wait,
 };
+use crate::persistence::aof::segment::Completion;
 use crate::persistence::load::{self, Inbox, Seat};
 use crate::session::{CoreState, ListeningChange, Shared};
 use crate::shard::Shard;
@@ -35,6 +37,8 @@ pub struct CorePlan {
     pub table: &'static crate::command_table::CommandTable,
     /// If there is something to load.
     pub load: Option<Inbox>,
+    /// If there is nothing to load before the journal begins.
+    pub journals: bool,
     pub seeds: [u64; 4],
     /// Tells the starter of this core's doorbell, or why there is none.
     pub born: Sender<Result<(usize, Doorbell), RingError>>,
@@ -49,6 +53,7 @@ struct Core {
     connections: Connections,
     doorbells: Vec<Doorbell>,
     cron: Cron,
+    append_only: AppendOnly,
     /// On this core's ring.
     listeners: Vec<ListenerId>,
 }
@@ -68,8 +73,12 @@ pub async fn run(plan: CorePlan) {
     let lender = plan.shard.lender();
     let mut state = CoreState::new(plan.index, plan.shared, plan.table, plan.shard, plan.seeds);
     state.load = plan.load.map(|inbox| Box::new(Seat::new(inbox)));
+    if plan.journals {
+        append_only::start(&mut state);
+    }
     let mut core = Core {
         ring,
+        append_only: AppendOnly::default(),
         cron: Cron::new(&state),
         state,
         dispatch: Dispatch::new(plan.links, lender),
@@ -99,9 +108,12 @@ impl Core {
                 Wait::No
             } else {
                 self.state.counters.sleeps += 1;
-                Wait::Until(self.cron.due_in(&self.state))
+                let due_in = self.append_only.due_in(&mut self.state);
+                Wait::Until(self.cron.due_in(&self.state).min(due_in))
             };
-            self.state.shard.lend();
+            if !self.state.acknowledge.is_on() {
+                self.state.shard.lend();
+            }
             if let Err(error) = parking.wait(&mut self.ring, wait, &files).await {
                 self.state.shared.log.warning(format!("Core {}: {error}", self.state.index));
             }
@@ -112,11 +124,14 @@ impl Core {
 
     /// One turn; whether there is more to do at once.
     fn turn(&mut self) -> bool {
-        let Self { ring, state, dispatch, connections, cron, listeners, .. } = self;
+        let Self { ring, state, dispatch, connections, cron, append_only, listeners, .. } = self;
         state.read_clock();
         state.tick_ns = state.now.monotonic_ns;
         state.refresh_shared();
         state.counters.turns += 1;
+        if state.freezing.is_some() {
+            Dispatch::lead_freeze(state);
+        }
         while let Some(event) = ring.next_event() {
             match event {
                 Event::Received { stream, data } => {
@@ -132,10 +147,10 @@ impl Core {
                 Event::AcceptFailed { error, .. } => {
                     state.shared.log.warning(format!("Accepting client connection: {error}"));
                 }
-                Event::SentVectored { .. }
-                | Event::ListenerClosed { .. }
-                | Event::Doorbell
-                | Event::FileDone { .. } => {}
+                Event::SentVectored { .. } | Event::ListenerClosed { .. } | Event::Doorbell => {}
+                Event::FileDone { file, buffer, written, synced } => {
+                    append_only.completed(state, ring, file, Completion { buffer, written, synced });
+                }
             }
         }
         dispatch.receive(state);
@@ -156,6 +171,13 @@ impl Core {
             }
         }
         let more = load::slice(state) | cron.run(state);
+        if let Some(order) = state.frozen_order.take() {
+            dispatch.freeze(state, order);
+        }
+        if state.shared.persistence.is_sealed() {
+            // What has run since the final snapshot must not be acknowledged.
+            return true;
+        }
         if !state.monitor_feed.is_empty() {
             let feed: Arc<[u8]> = std::mem::take(&mut state.monitor_feed).into();
             let at = state.now.unix_us;
@@ -171,6 +193,7 @@ impl Core {
         if !state.monitor_news.is_empty() {
             state.show_monitors();
         }
+        AppendOnly::tell(state, dispatch);
         connections.end_turn(state, ring);
         for change in state.listening.drain(..) {
             change_listening(ring, listeners, change);
@@ -179,7 +202,11 @@ impl Core {
         dispatch.settle_waits(state);
         let doorbells = &self.doorbells;
         dispatch.flush(state, |core| ring.ring_doorbell(&doorbells[core]));
-        more || !state.resumed.is_empty() || !state.unsent.is_empty() || dispatch.backlog() > MESH_BACKLOG_MAX
+        append_only.end_turn(state, ring);
+        more || state.freezing.is_some()
+            || !state.resumed.is_empty()
+            || !state.unsent.is_empty()
+            || dispatch.backlog() > MESH_BACKLOG_MAX
     }
 
     /// After a request to shut down: closes what is open; true when nothing is left.
@@ -188,7 +215,7 @@ impl Core {
         for key in keys {
             self.connections.close_client(&mut self.state, &mut self.ring, key);
         }
-        true
+        self.append_only.wind_down(&mut self.state, &mut self.ring)
     }
 }
 

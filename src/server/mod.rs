@@ -4,10 +4,12 @@
 //! cores are there. Stop: SIGTERM, SIGINT or SHUTDOWN; every core closes its clients and ends, then the
 //! files the server made (pid file, unix socket) are removed.
 
+pub mod append_only;
 mod check_files;
 pub mod cli;
 mod core_main;
 mod cron;
+mod durable_start;
 pub mod os_files;
 pub mod placement;
 mod process;
@@ -23,11 +25,14 @@ use crate::config::parameter::*;
 use crate::dispatch::Message;
 use crate::net::{BindAddress, Doorbell, ListenError, Listener, RingError};
 use crate::observability::{Level, Logger};
-use crate::persistence::load::{self, Feeds, LoadError, Source};
+use crate::persistence::aof::store::StoreError;
+use crate::persistence::load::{self, Feeds, Job, LoadError, Source};
+use crate::persistence::save;
 use crate::session::{Shared, ShutdownMode, listen_options};
 use crate::shard::Shard;
 use cli::{Request, Start};
 use core_main::CorePlan;
+use durable_start::Beginning;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -100,6 +105,8 @@ pub enum StartError {
     Thread(String),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("No random numbers from the operating system: {0}")]
     Random(String),
 }
@@ -112,7 +119,12 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
     let log = open_log(&config)?;
     enter_directory(&mut config)?;
     let shards = cpus.len();
-    let source = Source::find(&config)?;
+    let (mut beginning, source) = if config.get(APPENDONLY) {
+        let (beginning, source) = Beginning::find(&config)?;
+        (Some(beginning), source)
+    } else {
+        (None, Source::find(&config)?)
+    };
     let bytes = source.as_ref().map(Source::bytes).transpose()?;
     let mut listeners = Some(open_listeners(&mut config, &log)?);
     let run_id = random_hex()?;
@@ -133,6 +145,10 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
         std::process::id()
     ));
 
+    let journals = beginning.is_some() && source.is_none();
+    if journals && let Some(beginning) = beginning.take() {
+        beginning.begin(&shared, shards)?;
+    }
     signals::block();
     let seeds = random_seeds()?;
     let (feeds, inboxes) = Feeds::new(shards, shared.doorbells.clone(), shared.load_progress.clone());
@@ -158,6 +174,7 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
             listeners: if index == 0 { listeners.take().unwrap_or_default() } else { Vec::new() },
             table,
             load: inboxes.next().filter(|_| source.is_some()),
+            journals,
             seeds,
             born: born.clone(),
             doorbells,
@@ -188,12 +205,13 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
             shared.log.notice("Ready to accept connections");
             None
         }
-        Some(source) => Some(start_loading(shared.clone(), table, source, feeds)?),
+        Some(source) => Some(start_loading(shared.clone(), table, source, feeds, beginning)?),
     };
     signals::wait(&shared, &doorbells, &threads);
     for thread in threads {
         let _ = thread.join();
     }
+    save::end_child(&shared);
     let loaded = loader.map_or(Ok(()), |loader| loader.join().unwrap_or(Ok(())));
     remove_files(&config, pid_file.as_deref());
     match loaded {
@@ -212,9 +230,12 @@ fn start_loading(
     table: &'static CommandTable,
     source: Source,
     feeds: Feeds,
+    beginning: Option<Beginning>,
 ) -> Result<JoinHandle<Result<(), LoadError>>, StartError> {
     let work = move || {
         let loaded = load::load(&shared, table, &source, &feeds);
+        let loaded =
+            loaded.and_then(|()| beginning.map_or(Ok(()), |beginning| go_on(&shared, &feeds, beginning)));
         match &loaded {
             Ok(()) => {
                 shared.loading.store(false, Ordering::SeqCst);
@@ -232,12 +253,25 @@ fn start_loading(
     thread.map_err(|error| StartError::Thread(error.to_string()))
 }
 
+/// Everything is loaded: the cores begin to write down what follows, before anybody is served.
+fn go_on(shared: &Shared, feeds: &Feeds, beginning: Beginning) -> Result<(), LoadError> {
+    let begun = beginning.begin(shared, feeds.shards());
+    begun.map_err(|error| LoadError::GoOn(error.to_string()))?;
+    for core in 0..feeds.shards() {
+        feeds.send(core, Job::Call(Box::new(append_only::start)))?;
+    }
+    feeds.settle()
+}
+
+/// What an executor keeps for its files, pinned, which a fork would have to copy; our files have memory of their own.
+const FILE_MEMORY: usize = 64 << 10;
+
 fn start_core(plan: CorePlan, cpu: usize) -> Result<JoinHandle<()>, StartError> {
     let name = format!("pinion-{}", plan.index);
     let thread = std::thread::Builder::new().name(name).spawn(move || {
         process::wake_without_interrupting();
         let placement = glommio::Placement::Fixed(cpu);
-        let executor = glommio::LocalExecutorBuilder::new(placement).make();
+        let executor = glommio::LocalExecutorBuilder::new(placement).io_memory(FILE_MEMORY).make();
         match executor {
             Ok(executor) => executor.run(core_main::run(plan)),
             Err(error) => {

@@ -1,9 +1,11 @@
 //! The few things all cores of a server share. Nothing here is touched by a common command.
 
-use super::ListeningChange;
+use super::{ListeningChange, Position};
 use crate::config::Config;
 use crate::net::Doorbell;
 use crate::observability::{Logger, MemoryGauge};
+use crate::persistence::Status;
+use crate::persistence::append_only::AppendOnly;
 use crate::persistence::load::Progress;
 use crate::transaction::Sequence;
 use std::path::PathBuf;
@@ -37,7 +39,14 @@ pub struct Shared {
     pub pause: Pause,
     shutdown: AtomicU8,
     pub loading: AtomicBool,
+    /// What is saved, when and how.
+    pub persistence: Status,
+    /// A signal has asked for the end; a core sees to it. The number of the signal, or 0.
+    pub stop_signal: AtomicU8,
     pub load_progress: Arc<Progress>,
+    pub append_only: AppendOnly,
+    /// How far the journals have come.
+    pub positions: Arc<[Position]>,
     /// The cores', once all are there.
     pub doorbells: Arc<OnceLock<Vec<Doorbell>>>,
     /// The numbers of transactions over several shards.
@@ -82,6 +91,10 @@ impl Shared {
             listening: Mutex::default(),
             asleep_until_ns: AtomicU64::new(0),
             port: AtomicUsize::new(0),
+            append_only: AppendOnly::new(cpus.len()),
+            positions: cpus.iter().map(|_| Position::default()).collect(),
+            persistence: Status::new(cpus.len(), now_unix_ms / 1000),
+            stop_signal: AtomicU8::new(0),
             connections: cpus.iter().map(|_| Connections::default()).collect(),
             cpus,
             started_unix_ms: now_unix_ms,

@@ -20,10 +20,12 @@ mod declarations;
 mod generate;
 
 mod aof;
+mod check_rdb;
 mod damage;
 mod filling;
 mod loading;
 mod snapshot;
+mod values;
 
 use contents::Fact;
 use std::fs;

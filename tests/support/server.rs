@@ -203,6 +203,18 @@ impl Server {
         assert!(self.answers(), "{:?} did not start again:\n{}", self.program, self.log());
     }
 
+    /// As `restart`, as another program: with another number of shards.
+    pub fn restart_as(&mut self, program: Program) {
+        self.program = program;
+        self.restart();
+    }
+
+    /// As `restart`, without a look whether it starts.
+    pub fn launch_again(&mut self) {
+        self.kill();
+        self.child = launch(self.program, self.port, &self.flags, self.directory.path());
+    }
+
     pub fn kill(&mut self) {
         // It may have ended by itself; then there is nothing left to do.
         let _ = self.child.kill();

@@ -40,6 +40,8 @@ pub enum LoadError {
     Rdb { file: String, offset: u64, key: Option<Vec<u8>>, what: String },
     #[error("Can't load {file}: {what}")]
     Unsupported { file: String, what: String },
+    #[error("{0}")]
+    GoOn(String),
     #[error("Can't start a thread to load the data: {0}")]
     Thread(io::Error),
     /// The server stops before everything is loaded, or another thread has failed and says why.

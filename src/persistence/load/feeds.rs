@@ -10,6 +10,7 @@ use super::progress::Progress;
 use crate::command_table::{Command, Contribution};
 use crate::net::Doorbell;
 use crate::resp::ArgvBuf;
+use crate::session::CoreState;
 use crate::shard::Context;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
@@ -37,6 +38,8 @@ pub enum Job {
         db: usize,
         argv: Arc<ArgvBuf>,
     },
+    /// Something that the core does at this place in the order.
+    Call(Box<dyn FnOnce(&mut CoreState) + Send>),
     /// Everything before has been done.
     Settled(Sender<()>),
 }

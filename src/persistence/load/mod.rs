@@ -28,7 +28,7 @@ mod snapshot;
 mod source;
 
 pub use error::{LoadError, Remedy};
-pub use feeds::{Feeds, Inbox};
+pub use feeds::{Feeds, Inbox, Job};
 pub use progress::{LoadFigures, Progress};
 pub use seat::{Seat, slice};
 pub use segments::Segment;

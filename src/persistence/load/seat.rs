@@ -118,6 +118,7 @@ impl Seat {
                 let asker = Asker { client_id: 0, db, protocol: Protocol::Resp2 };
                 collect(core, asker, Args::new(argv.as_argv(), usize::from(command.names)));
             }
+            Job::Call(run) => run(core),
             Job::Settled(done) => {
                 let _ = done.send(());
             }

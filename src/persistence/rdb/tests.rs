@@ -251,8 +251,14 @@ fn ziplists_and_zipmaps() {
         problem(code::HASH_ZIPLIST, &string(ZIPLIST)),
         "a field of a hash without a value at offset 0"
     );
-    for damaged in [&b""[..], b"\x01\xff", b"\x01\x01a\x01\x00b", b"\x01\x01a\x01\x05b\xff", b"\x00\xff\xff"]
-    {
+    for damaged in [
+        &b""[..],
+        b"\x01\xff",
+        b"\x01\x01a\x01\x00b",
+        b"\x01\x01a\x01\x05b\xff",
+        b"\x00\xff\xff",
+        b"\x01\x01a\xfe\x01\0\0\0\0b\xff",
+    ] {
         assert_eq!(problem(code::HASH_ZIPMAP, &string(damaged)), "a damaged zipmap at offset 0");
     }
     let twice = b"\x02\x01a\x01\x00b\x01a\x01\x00c\xff";
