@@ -20,6 +20,7 @@ mod procedure;
 mod redaction;
 pub mod route;
 mod run;
+mod serving;
 mod transactions;
 
 pub use message::{Batch, Dealt, Message, ReturnTo};
@@ -475,7 +476,7 @@ impl Dispatch {
             Message::Unwatched => self.in_flight[from] -= 1,
             Message::Whole(whole) => self.run_whole(core, from, *whole),
             Message::WholeDone { id, result } => self.whole_done(core, from, id, result),
-            Message::Late(late) => transactions::deliver(core, late),
+            Message::Late(late) => serving::deliver(core, late),
             Message::Connection(dealt) => self.dealt.push(dealt),
         }
     }
