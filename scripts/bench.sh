@@ -3,6 +3,7 @@
 #
 #   scripts/bench.sh                          everything, below 15 minutes
 #   scripts/bench.sh --quick                  the cells that matter most, below 3 minutes
+#   scripts/bench.sh types                    commands on collections, and what collections weigh
 #   scripts/bench.sh throughput --cells 'throughput/get/64B/*' --rounds 5
 #   scripts/bench.sh --peer valkey=/usr/bin/valkey-server --json bench.json --svg bench.svg
 #   scripts/bench.sh --help

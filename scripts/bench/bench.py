@@ -6,7 +6,7 @@ minute of the machine hits all of them. Medians over the rounds are what is repo
 all others are stopped (SIGSTOP), so an idle peer costs nothing.
 
 Server CPU per operation is the process's own CPU clock (all threads, user and system, in nanoseconds) over the
-operations completed in the same interval; `examples/load.rs` reads both at the same two moments.
+operations completed in the same interval; `examples/load` reads both at the same two moments.
 """
 
 import argparse
@@ -25,12 +25,14 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import chart
 import servers
+import storm
+import types_suite
 
 REFERENCE = "redis"
 SUBJECT = "pinion"
 METRICS = ("per_second", "server_cpu_us", "p50_us", "p99_us", "p999_us")
 OTHERS_BUSY_MAX = 0.15
-SUITES = ("throughput", "shards", "defaults", "memory")
+SUITES = ("throughput", "shards", "defaults", "memory", "types", "transactions", "ordering", "storm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Cell:
     value_bytes: int
     pipeline: int
     connections: int
+    # Keys of MSET and MGET, commands of EXEC.
+    multi: int = 10
 
     @property
     def name(self):
@@ -61,6 +65,11 @@ def all_cells():
     for pipeline in (1, 16):
         for command in ("get", "set"):
             cells.append(Cell("defaults", command, 64, pipeline, 50))
+    for command, multi in (("mset", 10), ("mget", 10), ("exec", 5)):
+        for pipeline in (1, 16):
+            cells.append(Cell("transactions", command, 64, pipeline, 50, multi))
+    for command in ("get", "set"):
+        cells.append(Cell("ordering", command, 64, 16, 50))
     return cells
 
 
@@ -74,13 +83,21 @@ def main():
     results = []
     started = time.monotonic()
     wanted = [cell for cell in all_cells() if selected(cell.name, cell.suite, options)]
-    for suite in ("throughput", "shards", "defaults"):
+    for suite in ("throughput", "shards", "defaults", "transactions", "ordering"):
         for value_bytes in sorted({cell.value_bytes for cell in wanted if cell.suite == suite}):
             cells = [cell for cell in wanted if cell.suite == suite and cell.value_bytes == value_bytes]
             results += measure(suite, value_bytes, cells, loader, options)
+    if selected("storm", "storm", options) and SUBJECT in options.commands:
+        storm.measure(options.commands[SUBJECT], lambda *arguments: load(loader, *arguments), options)
     memory = []
     if selected("memory/16B+64B", "memory", options):
         memory = measure_memory(loader, options)
+    types = [cell for cell in types_suite.CELLS if selected(cell.name, "types", options)]
+    if types:
+        results += measure_types(types, loader, options)
+    memory_of_types = [cell for cell in types_suite.MEMORY if selected(cell.name, "types", options)]
+    if memory_of_types:
+        memory += measure_memory_of_types(memory_of_types, loader, options)
 
     report = {
         "machine": machine(options),
@@ -141,6 +158,9 @@ def parse_options():
         for cell in all_cells():
             if selected(cell.name, cell.suite, options):
                 print(cell.name)
+        for cell in (*types_suite.CELLS, *types_suite.MEMORY):
+            if selected(cell.name, "types", options):
+                print(cell.name)
         raise SystemExit(0)
     if not options.load:
         parser.error("start scripts/bench.sh, which builds the load generator")
@@ -182,8 +202,19 @@ def variants(suite, options):
     found = []
     for name, command in options.commands.items():
         ours = name == SUBJECT
-        if suite == "throughput":
+        if suite in ("throughput", "types"):
             found.append((name, command + (["--shards", "1"] if ours else []), one, client))
+        elif suite == "transactions":
+            if ours:
+                for shards, cpus in ((1, one), (2, both), (4, both)):
+                    found.append((f"{name} {shards} shards", [*command, "--shards", str(shards)], cpus, client))
+            elif name == REFERENCE:
+                found.append((name, command, one, client))
+        elif suite == "ordering":
+            if ours:
+                for order in ("strict", "relaxed"):
+                    argv = [*command, "--shards", "2", "--pipeline-ordering", order]
+                    found.append((f"{name} {order}", argv, both, client))
         elif suite == "shards":
             if ours:
                 found.append((f"{name} 1 shard", [*command, "--shards", "1"], one, client))
@@ -210,16 +241,73 @@ def measure(suite, value_bytes, cells, loader, options):
                     server.resume()
                     samples[server.name].append(load(loader, server, client_cpus, [
                         "--command", cell.command, "--value-bytes", cell.value_bytes, "--keys", options.keys,
-                        "--pipeline", cell.pipeline, "--connections", cell.connections,
+                        "--pipeline", cell.pipeline, "--connections", cell.connections, "--multi", cell.multi,
                         "--seconds", options.seconds, "--warmup", options.warmup, "--seed", round_number + 1]))
                     server.pause()
             result = {"name": cell.name, **dataclasses.asdict(cell), "servers": {}}
             for name, rounds in samples.items():
-                result["servers"][name] = {key: statistics.median(sample[key] for sample in rounds)
-                                           for key in (*METRICS, "server_busy", "client_busy", "others_busy")}
-                result["servers"][name]["rounds"] = [sample["per_second"] for sample in rounds]
+                result["servers"][name] = median_of(rounds)
             show(result)
             results.append(result)
+    return results
+
+
+def median_of(samples):
+    """What is kept of the rounds of one server in one cell."""
+    result = {key: statistics.median(sample[key] for sample in samples)
+              for key in (*METRICS, "server_busy", "client_busy", "others_busy")}
+    result["rounds"] = [sample["per_second"] for sample in samples]
+    return result
+
+
+def measure_types(cells, loader, options):
+    """Commands on collections, pipelined 16 deep; both servers begin each cell empty."""
+    found = variants("types", options)
+    results = []
+    with servers.running([(name, command, cpus) for name, command, cpus, _ in found]) as running:
+        clients = {server.name: cpus for server, (_, _, _, cpus) in zip(running, found, strict=True)}
+        for server in running:
+            server.pause()
+        for cell in cells:
+            samples = {server.name: [] for server in running}
+            for round_number in range(options.rounds):
+                for server in running:
+                    server.resume()
+                    if round_number == 0 or cell.consumes:
+                        server.call("FLUSHALL")
+                        for request, count in cell.fill:
+                            load(loader, server, clients[server.name],
+                                 ["--fill", "--request", request, "--keys", count])
+                    samples[server.name].append(load(loader, server, clients[server.name], [
+                        "--request", cell.request, "--expect", cell.expect, "--pipeline", types_suite.PIPELINE,
+                        "--connections", cell.connections, "--seconds", options.seconds,
+                        "--warmup", options.warmup, "--seed", round_number + 1]))
+                    server.pause()
+            result = {"name": cell.name, "servers": {name: median_of(rounds) for name, rounds in samples.items()}}
+            show(result)
+            results.append(result)
+    return results
+
+
+def measure_memory_of_types(cells, loader, options):
+    """Resident bytes per key or member of collections: after the load minus before it."""
+    results = []
+    for cell in cells:
+        rows = []
+        for name, command in options.commands.items():
+            flags = ["--shards", "1"] if name == SUBJECT else []
+            with servers.running([(name, [*command, *flags], [options.server_cpu])]) as (server,):
+                server.call("DBSIZE")
+                empty = server.resident_bytes()
+                request, count = cell.fill
+                load(loader, server, [options.client_cpu], ["--fill", "--request", request, "--keys", count])
+                rows.append({"name": f"{cell.name} {name}",
+                             "bytes_per_key": (server.resident_bytes() - empty) / cell.items})
+        print(f"\n{cell.name}: resident bytes per {cell.item}")
+        for row in rows:
+            row["ratio"] = row["bytes_per_key"] / rows[0]["bytes_per_key"]
+            print(f"  {row['name'].split()[1]:<18}{row['bytes_per_key']:>10.1f}{row['ratio']:>8.2f}x", flush=True)
+        results += rows
     return results
 
 

@@ -15,7 +15,7 @@ use crate::config::rewrite;
 use crate::keyspace::{Entry, TableShape, Ttl};
 use crate::resp::Reply;
 use crate::session::{CoreState, Session};
-use crate::shard::{CommandError, CommandResult, shard_of_key};
+use crate::shard::{CommandError, CommandResult, Shard, shard_of_key};
 use digest::{DatabaseDigest, Digest};
 use std::sync::atomic::Ordering;
 
@@ -45,6 +45,8 @@ enum Action<'a> {
     DigestValue(Args<'a>),
     Error(&'a [u8]),
     Help,
+    JournalStart,
+    JournalTake,
     TableStats(usize),
     TableStatsOfKey(&'a [u8]),
     /// Accepted: what it would change does not exist here.
@@ -63,6 +65,7 @@ enum Action<'a> {
     Refused(&'static str),
     Reload,
     SetActiveExpire(bool),
+    SkipChecksums(bool),
     Sleep {
         nanoseconds: u64,
     },
@@ -90,6 +93,7 @@ impl<'a> Action<'a> {
                 Self::TableStats(database.ok_or(CommandError::Text("ERR Out of range database"))?)
             }
             (b"HTSTATS-KEY", 1 | 2) => Self::TableStatsOfKey(args.bytes()?),
+            (b"JOURNAL", 1) => journal(args)?,
             (b"LISTPACK", _) => one(Self::Listpack)?,
             (b"LOADAOF" | b"RESTART" | b"CRASH-AND-RECOVER", _) => {
                 Self::Refused("ERR persistence is not available yet in this version of Pinion")
@@ -115,15 +119,26 @@ impl<'a> Action<'a> {
                 Self::Nothing
             }
             (b"SET-ACTIVE-EXPIRE", _) => one(|flag| Self::SetActiveExpire(leading_number(flag) != 0.0))?,
-            (b"SET-SKIP-CHECKSUM-VALIDATION" | b"AOF-FLUSH-SLEEP" | b"DROP-CLUSTER-PACKET-FILTER", 1) => {
-                Self::Nothing
+            (b"SET-SKIP-CHECKSUM-VALIDATION", _) => {
+                one(|flag| Self::SkipChecksums(leading_number(flag) != 0.0))?
             }
+            (b"AOF-FLUSH-SLEEP" | b"DROP-CLUSTER-PACKET-FILTER", 1) => Self::Nothing,
             (b"SLEEP", _) => one(|seconds| {
                 let nanoseconds = (leading_number(seconds).max(0.0) * 1e9) as u64;
                 Self::Sleep { nanoseconds }
             })?,
             _ => return Err(wrong_form()),
         })
+    }
+}
+
+fn journal<'a>(mut args: Args<'a>) -> Result<Action<'a>, CommandError> {
+    if args.option("START") {
+        Ok(Action::JournalStart)
+    } else if args.option("TAKE") {
+        Ok(Action::JournalTake)
+    } else {
+        Err(help::wrong_form("DEBUG", b"JOURNAL"))
     }
 }
 
@@ -222,6 +237,16 @@ fn collect(core: &mut CoreState, asker: Asker, args: Args<'_>) -> Contribution {
             let clock = core.shard.access_clock;
             Box::new(keyspace.find(key).map(|entry| describe(entry, clock)))
         }
+        Action::JournalStart => {
+            if !core.shard.effects.journal.is_on() {
+                core.shard.effects.journal.start(0);
+            }
+            Box::new(())
+        }
+        Action::JournalTake => {
+            let sealed = core.shard.effects.journal.take(Vec::new());
+            Box::new(sealed.map(|sealed| sealed.bytes).unwrap_or_default())
+        }
         Action::PauseCron(paused) => {
             core.cron_paused = paused;
             Box::new(())
@@ -236,6 +261,10 @@ fn collect(core: &mut CoreState, asker: Asker, args: Args<'_>) -> Contribution {
         }
         Action::SetActiveExpire(active) => {
             core.shard.options.active_expire = active;
+            Box::new(())
+        }
+        Action::SkipChecksums(skip) => {
+            core.shard.options.verify_dumps = !skip;
             Box::new(())
         }
         Action::Sleep { .. } => {
@@ -266,6 +295,10 @@ fn finish(
             }
         }
         Action::Help => help(reply),
+        Action::JournalTake => {
+            reply.array(parts.len());
+            parts.into_iter().map(taken::<Vec<u8>>).for_each(|bytes| reply.bulk(&bytes));
+        }
         Action::TableStats(_) => {
             let cores: Vec<(TableShape, usize)> = parts.into_iter().map(taken).collect();
             reply.verbatim(b"txt", table_stats(&cores).as_bytes());
@@ -338,7 +371,8 @@ fn serialized_length(number: Option<i64>, length: usize) -> usize {
 /// The keys of this core among those that POPULATE names; what exists stays.
 fn fill(core: &mut CoreState, db: usize, count: u64, prefix: &[u8], size: Option<usize>) {
     let (index, cores) = (core.index, core.cores);
-    let keyspace = &mut core.shard.databases[db];
+    let Shard { databases, effects, .. } = &mut *core.shard;
+    let keyspace = &mut databases[db];
     let mut key = prefix.to_vec();
     key.push(b':');
     let start = key.len();
@@ -355,6 +389,10 @@ fn fill(core: &mut CoreState, db: usize, count: u64, prefix: &[u8], size: Option
             value.resize(size, 0);
         }
         keyspace.set_string(&key, &value, Ttl::Clear);
+        if effects.journal.is_on() {
+            effects.journal.effect(db, [b"SET", &key[..], &value].into_iter());
+            effects.journal.seal();
+        }
     }
 }
 
@@ -362,11 +400,13 @@ fn fill(core: &mut CoreState, db: usize, count: u64, prefix: &[u8], size: Option
 /// the form in which they would be loaded.
 fn reload(core: &mut CoreState) {
     let now = core.now.unix;
-    for keyspace in &mut core.shard.databases {
+    let Shard { databases, effects, .. } = &mut *core.shard;
+    for (db, keyspace) in databases.iter_mut().enumerate() {
         let keys: Vec<Vec<u8>> = keyspace.iter().map(|entry| entry.key().to_vec()).collect();
         for key in keys {
             let Some(detached) = keyspace.take(&key) else { continue };
             if detached.deadline.is_some_and(|deadline| now > deadline) {
+                effects.expired(db, &key);
                 continue;
             }
             let ttl = detached.deadline.map_or(Ttl::Clear, Ttl::At);
@@ -415,6 +455,12 @@ fn help(reply: &mut Reply<'_>) {
             ("ERROR <string>", &["Replies with <string> as an error."]),
             ("HTSTATS <dbid>", &["The hash tables of a database in figures."]),
             ("HTSTATS-KEY <key>", &["The hash table of a value in figures."]),
+            (
+                "JOURNAL <START|TAKE>",
+                &[
+                    "Begins to write down what changes; gives out the records since, by shard, and forgets them.",
+                ],
+            ),
             ("LOG <message>", &["Writes <message> into the log."]),
             ("OBJECT <key>", &["How the value of <key> is stored."]),
             ("PAUSE-CRON <0|1>", &["Stops or starts the periodic duties of all cores."]),

@@ -5,7 +5,7 @@ use crate::base::double;
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Kind,
 };
-use crate::resp::Reply;
+use crate::resp::{Argv, Reply};
 use crate::shard::{CommandError, CommandResult, Context};
 use crate::types::geohash::Point;
 
@@ -96,7 +96,36 @@ fn geoadd(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
         let point = parse_point(&mut args)?;
         places.push((point.to_score(), args.bytes()?));
     }
-    add_all(ctx, key, options, places.into_iter(), reply)
+    let options_end = args.argv().len() - places.len() * 3;
+    let changes = ctx.shard.effects.changes();
+    add_all(ctx, key, options, places.iter().copied(), reply)?;
+    if ctx.shard.effects.changes() != changes {
+        propagate_places(ctx, args.argv().slice(0..options_end), &places);
+    }
+    Ok(())
+}
+
+/// Journals places as the scores that they are, as ZADD with the same options.
+fn propagate_places(ctx: &mut Context<'_>, head: Argv<'_>, places: &[(f64, &[u8])]) {
+    if !ctx.journals() {
+        return;
+    }
+    let mut scores = Vec::new();
+    let ends: Vec<usize> = places
+        .iter()
+        .map(|(score, _)| {
+            double::write_score(*score, &mut scores);
+            scores.len()
+        })
+        .collect();
+    let mut argv: Vec<&[u8]> = vec![b"ZADD"];
+    argv.extend(head.iter().skip(1));
+    let mut start = 0;
+    for ((_, member), end) in places.iter().zip(ends) {
+        argv.extend([&scores[start..end], member]);
+        start = end;
+    }
+    ctx.propagate(&argv);
 }
 
 const GEODIST: CommandSpec = CommandSpec {

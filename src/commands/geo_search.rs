@@ -1,261 +1,18 @@
 //! Places near others: GEOSEARCH, GEOSEARCHSTORE and the older GEORADIUS family.
 
-use super::geo::{parse_point, parse_unit, write_distance, write_point};
+use super::geo::{write_distance, write_point};
+use super::geo_query::{Form, Found, Query, Style};
 use super::read_then_write::{Answer, Next, ReadThenWrite, fail, integer};
 use super::zset::{read_zset, store_zset};
-use crate::base::double;
 use crate::command_table::{
     Access, Arg, Args, Arity, Begin, CommandSpec, DEFAULTS, Find, Flag, Flags, Group, Handler, KeySpec, Kind,
     Plan,
 };
 use crate::resp::{Argv, Reply};
 use crate::shard::{CommandError, CommandResult, Context, Event};
-use crate::types::geohash::{Point, Shape};
-use crate::types::{ScoreRange, SortedSet};
-use std::ops::{Bound, ControlFlow};
 
 pub(super) const COMMANDS: &[&CommandSpec] =
     &[&GEOSEARCH, &GEOSEARCHSTORE, &GEORADIUS, &GEORADIUS_RO, &GEORADIUSBYMEMBER, &GEORADIUSBYMEMBER_RO];
-
-/// How a command of the family names centre and shape.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Style {
-    /// `key longitude latitude radius unit`
-    Radius,
-    /// `key member radius unit`
-    RadiusByMember,
-    /// By options.
-    Search,
-    /// By options, after the destination.
-    SearchStore,
-}
-
-#[derive(Clone, Copy)]
-struct Form {
-    style: Style,
-    /// Whether STORE and STOREDIST are options.
-    may_store: bool,
-}
-
-impl Form {
-    fn is_search(self) -> bool {
-        matches!(self.style, Style::Search | Style::SearchStore)
-    }
-
-    fn source<'a>(self, argv: Argv<'a>) -> &'a [u8] {
-        argv.get(if self.style == Style::SearchStore { 2 } else { 1 }).expect("the arity covers it")
-    }
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Sort {
-    None,
-    Nearest,
-    Farthest,
-}
-
-struct Query<'a> {
-    centre: Option<Point>,
-    shape: Option<Shape>,
-    /// The meters of the unit that distances are given in.
-    unit: f64,
-    with_distance: bool,
-    with_hash: bool,
-    with_coordinates: bool,
-    /// 0 for all.
-    count: usize,
-    any: bool,
-    sort: Sort,
-    store: Option<&'a [u8]>,
-    store_distance: bool,
-}
-
-/// A size in the unit after it: `radius unit`.
-fn parse_radius(args: &mut Args<'_>) -> Result<(Shape, f64), CommandError> {
-    let radius = double::parse(args.bytes()?).ok_or(CommandError::Text("ERR need numeric radius"))?;
-    if radius < 0.0 {
-        return Err(CommandError::Text("ERR radius cannot be negative"));
-    }
-    let unit = parse_unit(args.bytes()?)?;
-    Ok((Shape::Circle { radius: radius * unit }, unit))
-}
-
-/// `width height unit`
-fn parse_box(args: &mut Args<'_>) -> Result<(Shape, f64), CommandError> {
-    let width = double::parse(args.bytes()?).ok_or(CommandError::Text("ERR need numeric width"))?;
-    let height = double::parse(args.bytes()?).ok_or(CommandError::Text("ERR need numeric height"))?;
-    if width < 0.0 || height < 0.0 {
-        return Err(CommandError::Text("ERR height or width cannot be negative"));
-    }
-    let unit = parse_unit(args.bytes()?)?;
-    Ok((Shape::Box { width: width * unit, height: height * unit }, unit))
-}
-
-/// Where a member is; `None` if there is no set at all, which is no error yet.
-fn place_of(set: Option<&SortedSet>, member: &[u8]) -> Result<Option<Point>, CommandError> {
-    let Some(set) = set else { return Ok(None) };
-    let unknown = CommandError::Text("ERR could not decode requested zset member");
-    set.score(member).map(|score| Some(Point::from_score(score))).ok_or(unknown)
-}
-
-impl<'a> Query<'a> {
-    fn parse(argv: Argv<'a>, form: Form, set: Option<&SortedSet>) -> Result<Self, CommandError> {
-        let mut query = Self {
-            centre: None,
-            shape: None,
-            unit: 1.0,
-            with_distance: false,
-            with_hash: false,
-            with_coordinates: false,
-            count: 0,
-            any: false,
-            sort: Sort::None,
-            store: None,
-            store_distance: false,
-        };
-        let mut args = Args::new(argv, 2);
-        match form.style {
-            Style::Radius => {
-                query.centre = Some(parse_point(&mut args)?);
-                query.circle(&mut args)?;
-            }
-            Style::RadiusByMember => {
-                query.centre = place_of(set, args.bytes()?)?;
-                // Without a set the rest is not looked at so closely.
-                if set.is_some() {
-                    query.circle(&mut args)?;
-                } else {
-                    args = Args::new(argv, 5);
-                }
-            }
-            Style::Search => {}
-            Style::SearchStore => {
-                query.store = argv.get(1);
-                args = Args::new(argv, 3);
-            }
-        }
-        let (mut from_member, mut from_point) = (false, false);
-        while args.remaining() > 0 {
-            let more = args.remaining() - 1;
-            let stores = form.may_store && more > 0;
-            if args.option("WITHDIST") {
-                query.with_distance = true;
-            } else if args.option("WITHHASH") {
-                query.with_hash = true;
-            } else if args.option("WITHCOORD") {
-                query.with_coordinates = true;
-            } else if args.option("ANY") {
-                query.any = true;
-            } else if args.option("ASC") {
-                query.sort = Sort::Nearest;
-            } else if args.option("DESC") {
-                query.sort = Sort::Farthest;
-            } else if more > 0 && args.option("COUNT") {
-                let count = args.integer()?;
-                let positive = usize::try_from(count).ok().filter(|count| *count > 0);
-                query.count = positive.ok_or(CommandError::Text("ERR COUNT must be > 0"))?;
-            } else if stores && args.option("STORE") {
-                (query.store, query.store_distance) = (args.next(), false);
-            } else if stores && args.option("STOREDIST") {
-                (query.store, query.store_distance) = (args.next(), true);
-            } else if form.is_search() && !from_point && more > 0 && args.option("FROMMEMBER") {
-                query.centre = place_of(set, args.bytes()?)?;
-                from_member = true;
-            } else if form.is_search() && !from_member && more > 1 && args.option("FROMLONLAT") {
-                query.centre = Some(parse_point(&mut args)?);
-                from_point = true;
-            } else if form.is_search() && !query.has_box() && more > 1 && args.option("BYRADIUS") {
-                query.circle(&mut args)?;
-            } else if form.is_search() && !query.has_circle() && more > 2 && args.option("BYBOX") {
-                let (shape, unit) = parse_box(&mut args)?;
-                (query.shape, query.unit) = (Some(shape), unit);
-            } else if form.style == Style::SearchStore && args.option("STOREDIST") {
-                query.store_distance = true;
-            } else {
-                return Err(CommandError::Syntax);
-            }
-        }
-        query.check(argv, form, from_member || from_point)?;
-        if query.count > 0 && query.sort == Sort::None && !query.any {
-            query.sort = Sort::Nearest;
-        }
-        Ok(query)
-    }
-
-    fn circle(&mut self, args: &mut Args<'_>) -> Result<(), CommandError> {
-        let (shape, unit) = parse_radius(args)?;
-        (self.shape, self.unit) = (Some(shape), unit);
-        Ok(())
-    }
-
-    fn has_box(&self) -> bool {
-        matches!(self.shape, Some(Shape::Box { .. }))
-    }
-
-    fn has_circle(&self) -> bool {
-        matches!(self.shape, Some(Shape::Circle { .. }))
-    }
-
-    fn check(&self, argv: Argv<'_>, form: Form, has_centre: bool) -> Result<(), CommandError> {
-        let name = || String::from_utf8_lossy(&argv[0]).into_owned();
-        if self.store.is_some() && (self.with_distance || self.with_hash || self.with_coordinates) {
-            let what = match form.style {
-                Style::SearchStore => "GEOSEARCHSTORE",
-                _ => "STORE option in GEORADIUS",
-            };
-            let text = format!("ERR {what} is not compatible with WITHDIST, WITHHASH and WITHCOORD options");
-            return Err(CommandError::built(text));
-        }
-        if form.is_search() && !has_centre {
-            let text = format!("ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for {}", name());
-            return Err(CommandError::built(text));
-        }
-        if form.is_search() && self.shape.is_none() {
-            let text = format!("ERR exactly one of BYRADIUS and BYBOX can be specified for {}", name());
-            return Err(CommandError::built(text));
-        }
-        if self.any && self.count == 0 {
-            return Err(CommandError::Text("ERR the ANY argument requires COUNT argument"));
-        }
-        Ok(())
-    }
-
-    fn search(&self, set: &SortedSet) -> Vec<Found> {
-        let (Some(centre), Some(shape)) = (self.centre, self.shape) else { return Vec::new() };
-        let enough = if self.any { self.count } else { usize::MAX };
-        let mut found = Vec::new();
-        for (low, high) in shape.score_ranges(centre) {
-            let range = ScoreRange { low: Bound::Included(low), high: Bound::Excluded(high) };
-            set.visit(set.ranks_of_scores(&range), false, |member, score| {
-                let place = Point::from_score(score);
-                if let Some(distance) = shape.distance_within(centre, place) {
-                    let member = member.to_vec();
-                    found.push(Found { member, score, place, distance: distance / self.unit });
-                }
-                if found.len() < enough { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            });
-            if found.len() >= enough {
-                break;
-            }
-        }
-        match self.sort {
-            Sort::None => {}
-            Sort::Nearest => found.sort_by(|one, other| one.distance.total_cmp(&other.distance)),
-            Sort::Farthest => found.sort_by(|one, other| other.distance.total_cmp(&one.distance)),
-        }
-        if self.count > 0 {
-            found.truncate(self.count);
-        }
-        found
-    }
-}
-
-struct Found {
-    member: Vec<u8>,
-    score: f64,
-    place: Point,
-    distance: f64,
-}
 
 /// What a search answers.
 enum Outcome {
@@ -347,6 +104,77 @@ const RADIUS: Form = Form { style: Style::Radius, may_store: true };
 const RADIUS_BY_MEMBER: Form = Form { style: Style::RadiusByMember, may_store: true };
 const SEARCH_STORE: Form = Form { style: Style::SearchStore, may_store: false };
 
+/// What is searched: a circle or a box around a place, or a polygon.
+const AREA: Arg = Arg::one_of(
+    "area",
+    &[
+        Arg::block(
+            "radius-or-box",
+            &[
+                Arg::one_of(
+                    "from",
+                    &[
+                        Arg::string("member").after("FROMMEMBER"),
+                        Arg::block(
+                            "longitude_latitude",
+                            &[Arg::new("longitude", Kind::Double), Arg::new("latitude", Kind::Double)],
+                        )
+                        .after("FROMLONLAT"),
+                    ],
+                ),
+                Arg::one_of(
+                    "by",
+                    &[
+                        Arg::block(
+                            "circle",
+                            &[
+                                Arg::new("radius", Kind::Double).after("BYRADIUS"),
+                                Arg::one_of(
+                                    "unit",
+                                    &[
+                                        Arg::token("m", "M"),
+                                        Arg::token("km", "KM"),
+                                        Arg::token("ft", "FT"),
+                                        Arg::token("mi", "MI"),
+                                    ],
+                                ),
+                            ],
+                        ),
+                        Arg::block(
+                            "box",
+                            &[
+                                Arg::new("width", Kind::Double).after("BYBOX"),
+                                Arg::new("height", Kind::Double),
+                                Arg::one_of(
+                                    "unit",
+                                    &[
+                                        Arg::token("m", "M"),
+                                        Arg::token("km", "KM"),
+                                        Arg::token("ft", "FT"),
+                                        Arg::token("mi", "MI"),
+                                    ],
+                                ),
+                            ],
+                        ),
+                    ],
+                ),
+            ],
+        ),
+        Arg::block(
+            "polygon",
+            &[
+                Arg::integer("num-vertices").after("BYPOLYGON"),
+                Arg::block(
+                    "vertex",
+                    &[Arg::new("longitude", Kind::Double), Arg::new("latitude", Kind::Double)],
+                )
+                .multiple(),
+            ],
+        )
+        .since("9.0.0"),
+    ],
+);
+
 const GEOSEARCH: CommandSpec = CommandSpec {
     name: "GEOSEARCH",
     full_name: "geosearch",
@@ -356,56 +184,10 @@ const GEOSEARCH: CommandSpec = CommandSpec {
     keys: &[KeySpec::at(1, Access::Read, &["access"])],
     since: "6.2.0",
     complexity: "O(N+log(M)) where N is the number of places in the cells around the shape and M the size of the sorted set.",
-    summary: "Returns the places within a circle or a box.",
+    summary: "Returns the places within a circle, a box or a polygon.",
     args: &[
         Arg::key("key"),
-        Arg::one_of(
-            "from",
-            &[
-                Arg::string("member").after("FROMMEMBER"),
-                Arg::block(
-                    "longitude_latitude",
-                    &[Arg::new("longitude", Kind::Double), Arg::new("latitude", Kind::Double)],
-                )
-                .after("FROMLONLAT"),
-            ],
-        ),
-        Arg::one_of(
-            "by",
-            &[
-                Arg::block(
-                    "circle",
-                    &[
-                        Arg::new("radius", Kind::Double).after("BYRADIUS"),
-                        Arg::one_of(
-                            "unit",
-                            &[
-                                Arg::token("m", "M"),
-                                Arg::token("km", "KM"),
-                                Arg::token("ft", "FT"),
-                                Arg::token("mi", "MI"),
-                            ],
-                        ),
-                    ],
-                ),
-                Arg::block(
-                    "box",
-                    &[
-                        Arg::new("width", Kind::Double).after("BYBOX"),
-                        Arg::new("height", Kind::Double),
-                        Arg::one_of(
-                            "unit",
-                            &[
-                                Arg::token("m", "M"),
-                                Arg::token("km", "KM"),
-                                Arg::token("ft", "FT"),
-                                Arg::token("mi", "MI"),
-                            ],
-                        ),
-                    ],
-                ),
-            ],
-        ),
+        AREA,
         Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional(),
         Arg::block("count", &[Arg::integer("count").after("COUNT"), Arg::token("any", "ANY").optional()])
             .optional(),
@@ -430,57 +212,11 @@ const GEOSEARCHSTORE: CommandSpec = CommandSpec {
     keys: &[KeySpec::at(1, Access::Overwrite, &["update"]), KeySpec::at(2, Access::Read, &["access"])],
     since: "6.2.0",
     complexity: "O(N+log(M)) where N is the number of places in the cells around the shape and M the size of the sorted set.",
-    summary: "Stores the places within a circle or a box.",
+    summary: "Stores the places within a circle, a box or a polygon.",
     args: &[
         Arg::key("destination"),
         Arg::new("source", Kind::Key(1)),
-        Arg::one_of(
-            "from",
-            &[
-                Arg::string("member").after("FROMMEMBER"),
-                Arg::block(
-                    "longitude_latitude",
-                    &[Arg::new("longitude", Kind::Double), Arg::new("latitude", Kind::Double)],
-                )
-                .after("FROMLONLAT"),
-            ],
-        ),
-        Arg::one_of(
-            "by",
-            &[
-                Arg::block(
-                    "circle",
-                    &[
-                        Arg::new("radius", Kind::Double).after("BYRADIUS"),
-                        Arg::one_of(
-                            "unit",
-                            &[
-                                Arg::token("m", "M"),
-                                Arg::token("km", "KM"),
-                                Arg::token("ft", "FT"),
-                                Arg::token("mi", "MI"),
-                            ],
-                        ),
-                    ],
-                ),
-                Arg::block(
-                    "box",
-                    &[
-                        Arg::new("width", Kind::Double).after("BYBOX"),
-                        Arg::new("height", Kind::Double),
-                        Arg::one_of(
-                            "unit",
-                            &[
-                                Arg::token("m", "M"),
-                                Arg::token("km", "KM"),
-                                Arg::token("ft", "FT"),
-                                Arg::token("mi", "MI"),
-                            ],
-                        ),
-                    ],
-                ),
-            ],
-        ),
+        AREA,
         Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional(),
         Arg::block("count", &[Arg::integer("count").after("COUNT"), Arg::token("any", "ANY").optional()])
             .optional(),
@@ -708,6 +444,30 @@ mod tests {
             -ERR COUNT must be > 0
             > GEOSEARCH none FROMMEMBER Palermo BYRADIUS 1 km
             []
+            > GEOSEARCH g BYPOLYGON 4 13 38 14 38 14 39 13 39
+            [$Palermo]
+            > GEOSEARCH g BYPOLYGON 3 12 37 18 37 15 40 ASC WITHDIST
+            [[$Catania, $58674.3150], [$Palermo, $143827.8507]]
+            > GEOSEARCH g BYPOLYGON 3 12 37 18 37 15 40 DESC COUNT 1
+            [$Palermo]
+            > GEOSEARCHSTORE d g BYPOLYGON 3 12 37 18 37 15 40 STOREDIST
+            :2
+            > GEOSEARCH none BYPOLYGON 3 12 37 18 37 15 40
+            []
+            > GEOSEARCH g BYPOLYGON 2 12 37 18 37 ASC ASC
+            -ERR GEOSEARCH BYPOLYGON must have at least 3 vertices
+            > GEOSEARCH g BYPOLYGON 4 12 37 18 37 15 40
+            -ERR GEOSEARCH BYPOLYGON must have at least 3 vertices
+            > GEOSEARCH g BYPOLYGON x 12 37 18 37 15 40
+            -ERR invalid number of vertices
+            > GEOSEARCH g BYPOLYGON 3 12 37 181 37 15 40
+            -ERR invalid longitude,latitude pair 181.000000,37.000000
+            > GEOSEARCH g FROMLONLAT 15 37 BYPOLYGON 3 12 37 18 37 15 40
+            -ERR syntax error
+            > GEOSEARCH g BYPOLYGON 3 12 37 18 37 15 40 FROMMEMBER Palermo
+            -ERR syntax error
+            > GEOSEARCH g BYPOLYGON 3 12 37 18 37 15 40 BYRADIUS 1 km
+            -ERR syntax error
             > GEOSEARCHSTORE d g FROMLONLAT 15 37 BYRADIUS 200 km
             :2
             > ZRANGE d 0 -1 WITHSCORES

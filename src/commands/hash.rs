@@ -435,10 +435,16 @@ fn hincrbyfloat(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>
         let mut text = Vec::with_capacity(32);
         sum.write_human(&mut text);
         hash.put(field, &text, limits);
-        Ok(text)
+        Ok((text, hash.deadline(field).is_some()))
     })?;
-    let sum = updated.expect("created if it was missing").result?;
+    let (sum, has_deadline) = updated.expect("created if it was missing").result?;
     ctx.modified(key, Event::HIncrByFloat);
+    if has_deadline {
+        // HSET would take it away.
+        ctx.propagate(&[b"HSETEX", key, b"KEEPTTL", b"FIELDS", b"1", field, &sum]);
+    } else {
+        ctx.propagate(&[b"HSET", key, field, &sum]);
+    }
     reply.bulk(&sum);
     Ok(())
 }

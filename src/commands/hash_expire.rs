@@ -234,6 +234,51 @@ fn tell(ctx: &mut Context<'_>, key: &[u8], events: &[(bool, Event)], emptied: bo
     }
 }
 
+/// Fields that something has happened to, for the journal.
+#[derive(Default)]
+struct Happened<'a> {
+    set: Vec<&'a [u8]>,
+    deleted: Vec<&'a [u8]>,
+    persisted: Vec<&'a [u8]>,
+}
+
+impl<'a> Happened<'a> {
+    fn note(&mut self, outcome: Outcome, field: &'a [u8]) {
+        match outcome {
+            Outcome::Set => self.set.push(field),
+            Outcome::Deleted => self.deleted.push(field),
+            Outcome::NoField | Outcome::NotAllowed => {}
+        }
+    }
+
+    /// Tells what has happened, and journals it, deadlines as times.
+    fn tell(self, ctx: &mut Context<'_>, key: &[u8], deadline: Option<UnixMillis>, emptied: bool) {
+        let Self { set, deleted, persisted } = self;
+        let events = [
+            (!set.is_empty(), Event::HExpire),
+            (!deleted.is_empty(), Event::HDel),
+            (!persisted.is_empty(), Event::HPersist),
+        ];
+        tell(ctx, key, &events, emptied);
+        if !ctx.journals() {
+            return;
+        }
+        let (mut digits, mut number) = (itoa::Buffer::new(), itoa::Buffer::new());
+        if let (false, Some(deadline)) = (set.is_empty(), deadline) {
+            let at = digits.format(deadline.0).as_bytes();
+            let head = [b"HPEXPIREAT", key, at, b"FIELDS", number.format(set.len()).as_bytes()];
+            ctx.propagate(&head.into_iter().chain(set).collect::<Vec<&[u8]>>());
+        }
+        if !deleted.is_empty() {
+            ctx.propagate(&[b"HDEL", key].into_iter().chain(deleted).collect::<Vec<&[u8]>>());
+        }
+        if !persisted.is_empty() {
+            let head = [b"HPERSIST", key, b"FIELDS", number.format(persisted.len()).as_bytes()];
+            ctx.propagate(&head.into_iter().chain(persisted).collect::<Vec<&[u8]>>());
+        }
+    }
+}
+
 fn set_deadlines(
     ctx: &mut Context<'_>,
     mut args: Args<'_>,
@@ -250,20 +295,17 @@ fn set_deadlines(
     let fields = fields(&mut args, NOT_GREATER)?;
     reply.array(fields.remaining());
     let updated = ctx.update_hash(key, false, |hash, limits| {
-        let (mut set, mut deleted) = (false, false);
+        let mut happened = Happened::default();
         for field in fields {
             let outcome = set_deadline(hash, field, deadline, condition, now, limits);
-            set |= outcome == Outcome::Set;
-            deleted |= outcome == Outcome::Deleted;
+            happened.note(outcome, field);
             reply.integer(outcome as i64);
         }
-        (set, deleted)
+        happened
     })?;
     match updated {
         None => fields.for_each(|_| reply.integer(Outcome::NoField as i64)),
-        Some(Updated { result: (set, deleted), emptied }) => {
-            tell(ctx, key, &[(set, Event::HExpire), (deleted, Event::HDel)], emptied);
-        }
+        Some(Updated { result, emptied }) => result.tell(ctx, key, Some(deadline), emptied),
     }
     Ok(())
 }
@@ -461,25 +503,20 @@ fn hgetex(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
     let fields = fields(&mut args, NOT_POSITIVE)?;
     reply.array(fields.remaining());
     let updated = ctx.update_hash(key, false, |hash, limits| {
-        let (mut set, mut deleted, mut persisted) = (false, false, false);
+        let mut happened = Happened::default();
         for field in fields {
             write_value(reply, hash.get(field, now));
             if let Some(deadline) = deadline {
-                let outcome = set_deadline(hash, field, deadline, Condition::Always, now, limits);
-                set |= outcome == Outcome::Set;
-                deleted |= outcome == Outcome::Deleted;
-            } else if persist {
-                persisted |= hash.persist(field);
+                happened.note(set_deadline(hash, field, deadline, Condition::Always, now, limits), field);
+            } else if persist && hash.persist(field) {
+                happened.persisted.push(field);
             }
         }
-        (set, deleted, persisted)
+        happened
     })?;
     match updated {
         None => fields.for_each(|_| reply.null()),
-        Some(Updated { result: (set, deleted, persisted), emptied }) => {
-            let events = [(set, Event::HExpire), (deleted, Event::HDel), (persisted, Event::HPersist)];
-            tell(ctx, key, &events, emptied);
-        }
+        Some(Updated { result, emptied }) => result.tell(ctx, key, deadline, emptied),
     }
     Ok(())
 }
@@ -582,6 +619,7 @@ fn hsetex(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
     let key = args.bytes()?;
     let now = ctx.now;
     let options = SetOptions::parse(&mut args, now)?;
+    let pairs = args;
     let updated = ctx.update_hash(key, !options.present, |hash, limits| {
         let mut names = args.step_by(2);
         let refused = options.absent && names.any(|field| hash.at(now).contains(field))
@@ -614,9 +652,31 @@ fn hsetex(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
         let events =
             [(true, Event::HSet), (over == Some(false), Event::HExpire), (over == Some(true), Event::HDel)];
         tell(ctx, key, &events, emptied);
+        propagate_pairs(ctx, key, &options, over == Some(true), pairs);
     }
     reply.integer(set.into());
     Ok(())
+}
+
+fn propagate_pairs(ctx: &mut Context<'_>, key: &[u8], options: &SetOptions, over: bool, pairs: Args<'_>) {
+    if !ctx.journals() {
+        return;
+    }
+    if over {
+        let fields = pairs.step_by(2);
+        return ctx.propagate(&[b"HDEL", key].into_iter().chain(fields).collect::<Vec<&[u8]>>());
+    }
+    let (mut digits, mut number) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let mut argv: Vec<&[u8]> = match options.deadline {
+        Some(deadline) => vec![b"HSETEX", key, b"PXAT", digits.format(deadline.0).as_bytes()],
+        None if options.keep => vec![b"HSETEX", key, b"KEEPTTL"],
+        None => vec![b"HSET", key],
+    };
+    if argv[0] == b"HSETEX" {
+        argv.extend([&b"FIELDS"[..], number.format(pairs.remaining() / 2).as_bytes()]);
+    }
+    argv.extend(pairs);
+    ctx.propagate(&argv);
 }
 
 const HGETDEL: CommandSpec = CommandSpec {
@@ -641,16 +701,18 @@ fn hgetdel(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> 
     let now = ctx.now;
     reply.array(fields.remaining());
     let updated = ctx.update_hash(key, false, |hash, _| {
-        let mut removed = false;
+        let mut happened = Happened::default();
         for field in fields {
             write_value(reply, hash.get(field, now));
-            removed |= hash.remove(field);
+            if hash.remove(field) {
+                happened.deleted.push(field);
+            }
         }
-        removed
+        happened
     })?;
     match updated {
         None => fields.for_each(|_| reply.null()),
-        Some(updated) => tell(ctx, key, &[(updated.result, Event::HDel)], updated.emptied),
+        Some(Updated { result, emptied }) => result.tell(ctx, key, None, emptied),
     }
     Ok(())
 }

@@ -130,6 +130,7 @@ fn set_deadline(
     reply: &mut Reply<'_>,
 ) -> CommandResult {
     let (key, time) = (args.bytes()?, args.bytes()?);
+    let options = args;
     let conditions = Conditions::parse(&mut args)?;
     let time = crate::base::number::parse_i64(time).ok_or(CommandError::NotAnInteger)?;
     let deadline = time.checked_mul(factor).and_then(|millis| millis.checked_add(base));
@@ -154,6 +155,13 @@ fn set_deadline(
     };
     if let Some(event) = event {
         ctx.modified(key, event);
+        if event == Event::Del {
+            ctx.propagate_deletion(key, lazily);
+        } else if ctx.journals() {
+            let mut digits = itoa::Buffer::new();
+            let head = [&b"PEXPIREAT"[..], key, digits.format(deadline).as_bytes()];
+            ctx.propagate(&head.into_iter().chain(options).collect::<Vec<&[u8]>>());
+        }
     }
     reply.integer(event.is_some().into());
     Ok(())

@@ -247,6 +247,18 @@ pub(super) fn pop_many(
     Ok(popped.result)
 }
 
+/// Journals that elements were taken from an end, as LPOP or RPOP; one without saying so.
+pub(super) fn propagate_popped(ctx: &mut Context<'_>, key: &[u8], end: End, count: Option<usize>) {
+    let name: &[u8] = match end {
+        End::Front => b"LPOP",
+        End::Back => b"RPOP",
+    };
+    match count {
+        Some(count) => ctx.propagate(&[name, key, itoa::Buffer::new().format(count).as_bytes()]),
+        None => ctx.propagate(&[name, key]),
+    }
+}
+
 /// The first elements from an end on.
 fn write_from(list: &List, end: End, count: usize, reply: &mut Reply<'_>) {
     match end {

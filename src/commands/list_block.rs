@@ -1,6 +1,6 @@
 //! Lists, waiting: BLPOP, BRPOP, BLMOVE, BRPOPLPUSH, BLMPOP.
 
-use super::list::{list_at, pop_many, pop_one, write_entry};
+use super::list::{list_at, pop_many, pop_one, propagate_popped, write_entry};
 use super::list_move::{
     ENDS, Move, MultiPop, plan_move, plan_multi_pop, plan_or_error, result, run_multi_pop,
 };
@@ -50,7 +50,7 @@ fn brpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Comman
 }
 
 /// They all wait if there is nothing.
-fn always(_: Argv<'_>) -> bool {
+pub(super) fn always(_: Argv<'_>) -> bool {
     true
 }
 
@@ -84,7 +84,9 @@ impl Wish for Pop {
     fn serve(&self, ctx: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> CommandResult {
         reply.array(2);
         reply.bulk(key);
-        pop_one(ctx, key, self.0, |entry| write_entry(entry, reply)).map(drop)
+        pop_one(ctx, key, self.0, |entry| write_entry(entry, reply))?;
+        propagate_popped(ctx, key, self.0, None);
+        Ok(())
     }
 }
 
@@ -157,7 +159,13 @@ impl Plan for PopPlan {
                 let (end, name, protocol) = (self.end, key.clone(), reply.protocol());
                 Step::Hop(vec![HopWork::new(&key, move |ctx| {
                     let mut bytes = Vec::new();
-                    Pop(end).serve(ctx, &name, &mut Reply::new(&mut bytes, protocol)).map(|()| bytes)
+                    let mut reply = Reply::new(&mut bytes, protocol);
+                    // Its deadline may have passed since it was looked at.
+                    match list_at(ctx, &name)? {
+                        Some(_) => Pop(end).serve(ctx, &name, &mut reply)?,
+                        None => reply.null_array(),
+                    }
+                    Ok::<_, CommandError>(bytes)
                 })])
             }
             Stage::Done => {
@@ -317,7 +325,9 @@ impl Wish for PopMany {
     fn serve(&self, ctx: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> CommandResult {
         reply.array(2);
         reply.bulk(key);
-        pop_many(ctx, key, self.end, self.count, reply).map(drop)
+        let popped = pop_many(ctx, key, self.end, self.count, reply)?;
+        propagate_popped(ctx, key, self.end, Some(popped));
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 //! Over several shards everything that can fail is checked in a first hop that changes nothing; the second one
 //! does all the changes.
 
-use super::list::{list_at, pop_event, pop_many, pop_one, push_event};
+use super::list::{list_at, pop_event, pop_many, pop_one, propagate_popped, push_event};
 use crate::base::number::parse_i64;
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler, HopWork,
@@ -63,6 +63,13 @@ pub(super) fn end(args: &mut Args<'_>) -> Result<End, CommandError> {
     }
 }
 
+fn end_name(end: End) -> &'static [u8] {
+    match end {
+        End::Front => b"LEFT",
+        End::Back => b"RIGHT",
+    }
+}
+
 pub(super) struct Move<'a> {
     pub source: &'a [u8],
     pub destination: &'a [u8],
@@ -99,6 +106,12 @@ impl<'a> Move<'a> {
         } else {
             put(ctx, self.destination, self.to, &element)?;
             take(ctx, self.source, self.from)?;
+        }
+        if (self.from, self.to) == (End::Back, End::Front) {
+            ctx.propagate(&[b"RPOPLPUSH", self.source, self.destination]);
+        } else {
+            let (from, to) = (end_name(self.from), end_name(self.to));
+            ctx.propagate(&[b"LMOVE", self.source, self.destination, from, to]);
         }
         Ok(())
     }
@@ -216,8 +229,17 @@ impl Plan for MovePlan {
                 self.element.clone_from(&element);
                 self.stage = MoveStage::Done;
                 Step::Hop(vec![
-                    HopWork::new(&self.destination, move |ctx| put(ctx, &destination, to, &element)),
-                    HopWork::new(&self.source, move |ctx| take(ctx, &source, from)),
+                    HopWork::new(&self.destination, move |ctx| {
+                        let name: &[u8] = if to == End::Front { b"LPUSH" } else { b"RPUSH" };
+                        put(ctx, &destination, to, &element)?;
+                        ctx.propagate(&[name, &destination, &element]);
+                        Ok::<_, CommandError>(())
+                    }),
+                    HopWork::new(&self.source, move |ctx| {
+                        take(ctx, &source, from)?;
+                        propagate_popped(ctx, &source, from, None);
+                        Ok::<_, CommandError>(())
+                    }),
                 ])
             }
             MoveStage::Done => {
@@ -296,7 +318,8 @@ pub(super) fn run_multi_pop(
         if list_at(ctx, key)?.is_some() {
             reply.array(2);
             reply.bulk(key);
-            pop_many(ctx, key, end, count, reply)?;
+            let popped = pop_many(ctx, key, end, count, reply)?;
+            propagate_popped(ctx, key, end, Some(popped));
             return Ok(());
         }
     }
@@ -362,6 +385,10 @@ impl Plan for MultiPopPlan {
                 let popped = results.into_iter().next().map(result::<Result<Vec<Vec<u8>>, CommandError>>);
                 match popped.expect("asked") {
                     Err(error) => Step::Done(Err(error)),
+                    Ok(elements) if elements.is_empty() => {
+                        reply.null_array();
+                        Step::Done(Ok(()))
+                    }
                     Ok(elements) => {
                         reply.array(2);
                         reply.bulk(&argv[index]);
@@ -375,7 +402,7 @@ impl Plan for MultiPopPlan {
     }
 }
 
-/// Pops elements to take them to another core.
+/// Pops elements to take them to another core; none if the list's deadline has passed since it was looked at.
 fn pop_owned(
     ctx: &mut Context<'_>,
     key: &[u8],
@@ -383,7 +410,11 @@ fn pop_owned(
     count: usize,
 ) -> Result<Vec<Vec<u8>>, CommandError> {
     let mut bytes = Vec::new();
-    pop_many(ctx, key, end, count, &mut Reply::new(&mut bytes, crate::resp::Protocol::Resp2))?;
+    let popped = pop_many(ctx, key, end, count, &mut Reply::new(&mut bytes, crate::resp::Protocol::Resp2))?;
+    if popped == 0 {
+        return Ok(Vec::new());
+    }
+    propagate_popped(ctx, key, end, Some(popped));
     let (value, _) = crate::resp::parse_reply(&bytes).expect("a reply").expect("whole");
     let elements = value.as_elements().unwrap_or_default();
     let text = |element: &Value| element.as_bytes().expect("a bulk string").to_vec();

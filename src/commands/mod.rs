@@ -11,8 +11,10 @@ mod command;
 mod config;
 mod connection;
 mod debug;
+mod dump;
 mod function;
 mod geo;
+mod geo_query;
 mod geo_search;
 mod hash;
 mod hash_expire;
@@ -56,6 +58,7 @@ mod timeout;
 mod transaction;
 mod zset;
 mod zset_algebra;
+mod zset_block;
 mod zset_pop;
 mod zset_range;
 
@@ -72,6 +75,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     monitor::COMMANDS,
     config::COMMANDS,
     debug::COMMANDS,
+    dump::COMMANDS,
     function::COMMANDS,
     info::COMMANDS,
     latency::COMMANDS,
@@ -113,6 +117,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     hyperloglog::COMMANDS,
     zset::COMMANDS,
     zset_algebra::COMMANDS,
+    zset_block::COMMANDS,
     zset_pop::COMMANDS,
     zset_range::COMMANDS,
 ];
@@ -201,7 +206,7 @@ mod tests {
             Handler::ShardOf { .. } | Handler::EveryCore { .. } | Handler::Container => {
                 assert!(spec.keys.is_empty(), "{name}: keys would not be routed");
             }
-            Handler::Client(_) | Handler::OfTransaction(_) => {}
+            Handler::Client(_) | Handler::Frozen { .. } | Handler::OfTransaction(_) => {}
         }
     }
 

@@ -197,6 +197,7 @@ fn spop(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Com
         return Ok(());
     };
     popped(ctx, key, updated.emptied);
+    ctx.propagate(&[b"SREM", key, &updated.result]);
     reply.bulk(&updated.result);
     Ok(())
 }
@@ -229,18 +230,26 @@ fn pop_many(
         let lazily = ctx.shard.options.lazy_server_del;
         ctx.remove(key, lazily);
         popped(ctx, key, true);
+        ctx.propagate_deletion(key, lazily);
         return Ok(());
     }
     reply.set(count);
+    let journals = ctx.journals();
+    let mut gone: Vec<Vec<u8>> = Vec::new();
     ctx.update_set(key, false, |set, _| {
         for _ in 0..count {
             let member =
                 set.as_ref().random(|| random.next_u64()).expect("more members than wanted").to_vec();
             set.remove(&member);
             reply.bulk(&member);
+            if journals {
+                gone.push(member);
+            }
         }
     })?;
     popped(ctx, key, false);
+    let members = gone.iter().map(Vec::as_slice);
+    ctx.propagate(&[b"SREM", key].into_iter().chain(members).collect::<Vec<&[u8]>>());
     Ok(())
 }
 

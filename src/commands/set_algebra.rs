@@ -439,6 +439,19 @@ fn add(ctx: &mut Context<'_>, key: &[u8], member: &[u8]) -> CommandResult {
     Ok(())
 }
 
+/// The halves of a move from shard to shard, each for its own journal.
+fn take_there(ctx: &mut Context<'_>, key: &[u8], member: &[u8]) -> CommandResult {
+    take(ctx, key, member)?;
+    ctx.propagate(&[b"SREM", key, member]);
+    Ok(())
+}
+
+fn add_there(ctx: &mut Context<'_>, key: &[u8], member: &[u8]) -> CommandResult {
+    add(ctx, key, member)?;
+    ctx.propagate(&[b"SADD", key, member]);
+    Ok(())
+}
+
 fn plan_smove(argv: Argv<'_>) -> Box<dyn Plan> {
     let argument = |index: usize| -> Box<[u8]> { argv.get(index).expect("the arity covers it").into() };
     Box::new(Move { from: argument(1), to: argument(2), member: argument(3), stage: MoveStage::Look })
@@ -482,7 +495,7 @@ impl Plan for Move {
                     Err(error) => Step::Done(Err(error)),
                     Ok(Some(true)) => {
                         self.stage = MoveStage::Done;
-                        Step::Hop(vec![work(&self.from, take), work(&self.to, add)])
+                        Step::Hop(vec![work(&self.from, take_there), work(&self.to, add_there)])
                     }
                     Ok(_) => {
                         reply.integer(0);

@@ -90,12 +90,14 @@ fn set_with_options(
     args: Args<'_>,
     reply: &mut Reply<'_>,
 ) -> CommandResult {
+    let name = &args.argv()[0];
     let Options { condition, get, expiry } = Options::parse(args, Reader::Set)?;
     let ttl = expiry.resolve(ctx.now, "set")?;
     if condition == Condition::Absent && !get {
         // How locks are taken.
         if ctx.add_string(key, value, ttl) {
             declare_set(ctx, key, ttl);
+            propagate_set(ctx, name, key, value, ttl, condition);
             reply.ok();
         } else {
             reply.null();
@@ -120,6 +122,7 @@ fn set_with_options(
     }
     if allowed {
         declare_set(ctx, key, ttl);
+        propagate_set(ctx, name, key, value, ttl, condition);
     }
     match (get, allowed) {
         (true, _) => {}
@@ -135,6 +138,34 @@ pub(super) fn declare_set(ctx: &mut Context<'_>, key: &[u8], ttl: Ttl) {
     if matches!(ttl, Ttl::At(_)) {
         ctx.announce(key, Event::Expire);
     }
+}
+
+/// Journals a SET without what it has returned, with its deadline as a time. As in Redis a condition stays if there is no
+/// deadline; those that not every version knows do not.
+pub(super) fn propagate_set(
+    ctx: &mut Context<'_>,
+    name: &[u8],
+    key: &[u8],
+    value: &[u8],
+    ttl: Ttl,
+    condition: Condition<'_>,
+) {
+    if !ctx.journals() {
+        return;
+    }
+    let mut argv = vec![name, key, value];
+    match condition {
+        Condition::Absent if ttl == Ttl::Clear => argv.push(b"NX"),
+        Condition::Present if ttl == Ttl::Clear => argv.push(b"XX"),
+        _ => {}
+    }
+    let mut digits = itoa::Buffer::new();
+    match ttl {
+        Ttl::At(deadline) => argv.extend([b"PXAT", digits.format(deadline.0).as_bytes()]),
+        Ttl::Keep => argv.push(b"KEEPTTL"),
+        Ttl::Clear => {}
+    }
+    ctx.propagate(&argv);
 }
 
 /// Shows the old value if somebody wants it, then replaces it if the condition allows.
@@ -223,6 +254,7 @@ fn set_for(
     let ttl = Expiry::After(unit, time).resolve(ctx.now, command)?;
     ctx.set_string(key, value, ttl);
     declare_set(ctx, key, ttl);
+    propagate_set(ctx, b"SET", key, value, ttl, Condition::Always);
     reply.ok();
     Ok(())
 }

@@ -68,6 +68,7 @@ fn delex(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Co
         let removed = ctx.remove(key, lazily);
         if removed {
             ctx.modified(key, Event::Del);
+            ctx.propagate_deletion(key, lazily);
         }
         reply.integer(removed.into());
         return Ok(());
@@ -107,6 +108,7 @@ fn delete_if<'c>(
     };
     if deleted {
         ctx.modified(key, Event::Del);
+        ctx.propagate_deletion(key, lazily);
     }
     reply.integer(deleted.into());
     Ok(())

@@ -130,6 +130,7 @@ fn incrbyfloat(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>)
         }
     };
     ctx.modified(key, Event::IncrByFloat);
+    ctx.propagate(&[b"SET", key, &text, b"KEEPTTL"]);
     reply.bulk(&text);
     Ok(())
 }

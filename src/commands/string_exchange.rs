@@ -37,6 +37,7 @@ fn getset(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
         ctx.set_string(key, value, Ttl::Clear);
     }
     ctx.modified(key, Event::Set);
+    ctx.propagate(&[b"SET", key, value]);
     Ok(())
 }
 
@@ -83,6 +84,7 @@ fn getex(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Co
             expiry.resolve(now, "getex")
         }
     };
+    let mut deadline_set = None;
     let event = ttl.map(|ttl| match ttl {
         // A moment that was named and is over; one that was counted from now never is.
         Ttl::At(deadline) if !expiry.is_relative() && deadline <= now => {
@@ -91,6 +93,7 @@ fn getex(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Co
         }
         Ttl::At(deadline) => {
             entry.set_deadline(Some(deadline));
+            deadline_set = Some(deadline);
             Some(Event::Expire)
         }
         _ if expiry == Expiry::Persist && entry.entry().deadline().is_some() => {
@@ -102,6 +105,13 @@ fn getex(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Co
     ctx.count_read(true);
     if let Some(event) = event? {
         ctx.modified(key, event);
+        match (event, deadline_set) {
+            (_, Some(deadline)) => {
+                ctx.propagate(&[b"PEXPIREAT", key, itoa::Buffer::new().format(deadline.0).as_bytes()]);
+            }
+            (Event::Persist, _) => ctx.propagate(&[b"PERSIST", key]),
+            _ => ctx.propagate_deletion(key, lazily),
+        }
     }
     Ok(())
 }
@@ -140,6 +150,7 @@ fn getdel(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
         return Err(CommandError::WrongType);
     }
     ctx.modified(key, Event::Del);
+    ctx.propagate_deletion(key, false);
     Ok(())
 }
 

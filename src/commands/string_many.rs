@@ -1,6 +1,6 @@
 //! Strings of several keys: MGET, MSET, and those that set all keys or none.
 
-use super::string::declare_set;
+use super::string::{declare_set, propagate_set};
 use super::string_options::{Condition, EXPIRATION_ARGS, Expiry, Options, Reader};
 use crate::base::UnixMillis;
 use crate::base::number::parse_i64;
@@ -102,6 +102,8 @@ const MSETEX: CommandSpec = CommandSpec {
 struct Request<'a> {
     pairs: Argv<'a>,
     options: Options<'a>,
+    /// MSETEX, which older versions do not know.
+    is_new: bool,
 }
 
 impl<'a> Request<'a> {
@@ -112,7 +114,7 @@ impl<'a> Request<'a> {
                 return Err(CommandError::WrongArity("msetnx"));
             }
             let options = Options { condition: Condition::Absent, get: false, expiry: Expiry::Unsaid };
-            return Ok(Self { pairs: argv.from_index(1), options });
+            return Ok(Self { pairs: argv.from_index(1), options, is_new: false });
         }
         let count = argv.get(1).and_then(parse_i64).filter(|count| (1..=i32::MAX.into()).contains(count));
         let count = count.ok_or(CommandError::Text("ERR invalid numkeys value"))? as usize;
@@ -120,7 +122,7 @@ impl<'a> Request<'a> {
             return Err(CommandError::Text("ERR wrong number of key-value pairs"));
         }
         let options = Options::parse(Args::new(argv, 2 + count * 2), Reader::MSetEx)?;
-        Ok(Self { pairs: argv.slice(2..2 + count * 2), options })
+        Ok(Self { pairs: argv.slice(2..2 + count * 2), options, is_new: true })
     }
 
     /// Wrong numbers are refused before anything is looked up.
@@ -151,7 +153,12 @@ fn set_all(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Comm
     let ttl = request.ttl(ctx.now)?;
     let free = request.pairs().all(|(key, _)| !request.forbids(ctx.write(key).is_some()));
     if free {
-        request.pairs().for_each(|(key, value)| set_one(ctx, key, value, ttl));
+        for (key, value) in request.pairs() {
+            set_one(ctx, key, value, ttl);
+            if request.is_new {
+                propagate_set(ctx, b"SET", key, value, ttl, Condition::Always);
+            }
+        }
     }
     reply.integer(free.into());
     Ok(())
@@ -215,7 +222,10 @@ impl SetAll {
                 self.stage = Stage::Setting;
                 let hop = request.pairs().map(|(key, value)| {
                     let (owned, value): (Box<[u8]>, Box<[u8]>) = (key.into(), value.into());
-                    HopWork::new(key, move |ctx| set_one(ctx, &owned, &value, ttl))
+                    HopWork::new(key, move |ctx| {
+                        set_one(ctx, &owned, &value, ttl);
+                        propagate_set(ctx, b"SET", &owned, &value, ttl, Condition::Always);
+                    })
                 });
                 Ok(Step::Hop(hop.collect()))
             }

@@ -194,9 +194,22 @@ pub(super) fn write_popped(reply: &mut Reply<'_>, key: &[u8], members: &[(Vec<u8
 
 fn zmpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let MultiPop { keys, end, count } = MultiPop::parse(args)?;
+    pop_first(ctx, keys, end, count, write_popped, reply)
+}
+
+/// Pops from the first of these keys that is not missing.
+pub(super) fn pop_first<'a>(
+    ctx: &mut Context<'_>,
+    keys: impl IntoIterator<Item = &'a [u8]>,
+    end: End,
+    count: usize,
+    write: WritePopped,
+    reply: &mut Reply<'_>,
+) -> CommandResult {
     for key in keys {
         if let Some(members) = pop(ctx, key, end, count)? {
-            write_popped(reply, key, &members);
+            propagate_popped(ctx, key, end, members.len());
+            write(reply, key, &members);
             return Ok(());
         }
     }
@@ -204,12 +217,29 @@ fn zmpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Comman
     Ok(())
 }
 
-fn plan_zmpop(argv: Argv<'_>) -> Box<dyn Plan> {
-    let MultiPop { keys, end, count } = match MultiPop::parse(Args::new(argv, 1)) {
-        Ok(request) => request,
-        Err(error) => return refuse(error),
+/// Journals that so many members were taken.
+fn propagate_popped(ctx: &mut Context<'_>, key: &[u8], end: End, count: usize) {
+    let name: &[u8] = match end {
+        End::Min => b"ZPOPMIN",
+        End::Max => b"ZPOPMAX",
     };
-    let keys: Vec<Box<[u8]>> = keys.into_iter().map(Box::from).collect();
+    ctx.propagate(&[name, key, itoa::Buffer::new().format(count).as_bytes()]);
+}
+
+fn plan_zmpop(argv: Argv<'_>) -> Box<dyn Plan> {
+    match MultiPop::parse(Args::new(argv, 1)) {
+        Ok(MultiPop { keys, end, count }) => {
+            plan_pop(keys.into_iter().map(Box::from).collect(), end, count, write_popped)
+        }
+        Err(error) => refuse(error),
+    }
+}
+
+/// How what was popped is told.
+pub(super) type WritePopped = fn(&mut Reply<'_>, &[u8], &[(Vec<u8>, f64)]);
+
+/// Hop 1 looks at all keys, hop 2 pops from the first sorted set.
+pub(super) fn plan_pop(keys: Vec<Box<[u8]>>, end: End, count: usize, write: WritePopped) -> Box<dyn Plan> {
     ReadThenWrite::plan(
         keys.clone(),
         |ctx, key| read_zset(ctx, key).map(|set| set.is_some()),
@@ -219,8 +249,11 @@ fn plan_zmpop(argv: Argv<'_>) -> Box<dyn Plan> {
                     Err(error) => return Next::Answer(fail(error)),
                     Ok(false) => {}
                     Ok(true) => {
-                        let run = move |ctx: &mut Context<'_>, key: &[u8]| pop_answer(ctx, key, end, count);
-                        return Next::At { key: key.clone(), run: Box::new(move |ctx| run(ctx, &key)) };
+                        let name = key.clone();
+                        return Next::At {
+                            key,
+                            run: Box::new(move |ctx| pop_answer(ctx, name, end, count, write)),
+                        };
                     }
                 }
             }
@@ -232,12 +265,14 @@ fn plan_zmpop(argv: Argv<'_>) -> Box<dyn Plan> {
     )
 }
 
-fn pop_answer(ctx: &mut Context<'_>, key: &[u8], end: End, count: usize) -> Answer {
-    let key: Box<[u8]> = key.into();
+fn pop_answer(ctx: &mut Context<'_>, key: Box<[u8]>, end: End, count: usize, write: WritePopped) -> Answer {
     let popped = pop(ctx, &key, end, count);
+    if let Ok(Some(members)) = &popped {
+        propagate_popped(ctx, &key, end, members.len());
+    }
     Box::new(move |reply| {
         match popped? {
-            Some(members) => write_popped(reply, &key, &members),
+            Some(members) => write(reply, &key, &members),
             None => reply.null_array(),
         }
         Ok(())

@@ -6,6 +6,7 @@
 
 use super::message::Message;
 use super::procedure::{Caller, Next, Planned, Procedure, Work, run_handler};
+use super::run::journal_unit;
 use super::transactions::{Purpose, Running, intentions, whole_key};
 use super::{Dispatch, Flow, account, take_muted};
 use crate::client::{Blocked, ClientKey, ReplyMode};
@@ -99,8 +100,10 @@ impl Dispatch {
         let out = client.output.writer();
         let start = out.len();
         let mut reply = Reply::new(out, caller.protocol);
+        let changes = core.shard.effects.changes();
         let mut context = core.shard.context(caller.db, now, caller.no_touch);
         let result = run(&mut context, Args::new(argv, usize::from(command.names)), &mut reply);
+        journal_unit(&mut core.shard, changes, caller.db, argv);
         if let Err(error) = &result {
             out.truncate(start);
             Reply::new(out, caller.protocol).error(error.text().as_ref());
@@ -250,6 +253,7 @@ impl Dispatch {
             argv: seat.argv.clone(),
             started_ns: core.tick_ns,
             procedure,
+            participants: None,
         };
         self.launch(core, running, parts);
     }

@@ -1,6 +1,7 @@
 //! Partial replies become one.
 
 use super::message::ReturnTo;
+use crate::base::slots::Slots;
 use crate::client::ClientKey;
 use crate::command_table::{Command, Contribution, Merge};
 use crate::resp::{ArgvBuf, Reply};
@@ -19,49 +20,38 @@ pub struct Gather {
 
 /// The gatherings of one core.
 #[derive(Default)]
-pub struct Gathers {
-    slots: Vec<Option<Gather>>,
-    free: Vec<usize>,
-}
+pub struct Gathers(Slots<Gather>);
 
 impl Gathers {
     pub fn insert(&mut self, gather: Gather) -> usize {
-        match self.free.pop() {
-            Some(index) => {
-                self.slots[index] = Some(gather);
-                index
-            }
-            None => {
-                self.slots.push(Some(gather));
-                self.slots.len() - 1
-            }
-        }
+        self.0.insert(gather)
     }
 
     /// Takes in one part; gives the gathering out when nothing is missing any more.
     pub fn contribution(&mut self, to: ReturnTo, contribution: Contribution) -> Option<Gather> {
-        let waiting = self.slots[to.gather].as_mut().expect("a gathering waits for all its parts");
+        let waiting = self.0.get_mut(to.gather);
         waiting.contributions[to.part] = Some(contribution);
         waiting.missing -= 1;
         if waiting.missing > 0 {
             return None;
         }
-        self.free.push(to.gather);
-        self.slots[to.gather].take()
+        Some(self.0.remove(to.gather))
     }
 }
 
-/// Writes the one reply that the partial replies make.
-pub fn merge(merge: Merge, replies: &[Vec<u8>], order: &[u16], out: &mut Reply<'_>) {
-    if let Some(error) = replies.iter().find(|reply| reply.first() == Some(&b'-')) {
+/// Writes the one reply that the partial replies make. An empty one says nothing; `order` names each element's part.
+pub fn merge<R: AsRef<[u8]>>(merge: Merge, replies: &[R], order: &[u16], out: &mut Reply<'_>) {
+    let given = || replies.iter().map(R::as_ref).filter(|reply| !reply.is_empty());
+    if let Some(error) = given().find(|reply| reply[0] == b'-') {
         out.raw(error);
         return;
     }
     match merge {
-        Merge::Sum => out.integer(replies.iter().map(|reply| integer_of(reply)).sum()),
-        Merge::Same => out.raw(&replies[0]),
+        Merge::Sum => out.integer(given().map(integer_of).sum()),
+        Merge::Same => out.raw(given().next().expect("somebody was asked")),
         Merge::Interleave => {
-            let mut rests: Vec<&[u8]> = replies.iter().map(|reply| after_header(reply)).collect();
+            let rest = |reply: &'_ R| if reply.as_ref().is_empty() { 0 } else { header_len(reply.as_ref()) };
+            let mut rests: Vec<&[u8]> = replies.iter().map(|reply| &reply.as_ref()[rest(reply)..]).collect();
             out.array(order.len());
             for part in order {
                 let rest = &mut rests[usize::from(*part)];
@@ -73,9 +63,8 @@ pub fn merge(merge: Merge, replies: &[Vec<u8>], order: &[u16], out: &mut Reply<'
     }
 }
 
-fn after_header(reply: &[u8]) -> &[u8] {
-    let end = memchr::memchr(b'\n', reply).expect("a reply is terminated");
-    &reply[end + 1..]
+fn header_len(reply: &[u8]) -> usize {
+    memchr::memchr(b'\n', reply).expect("a reply is terminated") + 1
 }
 
 fn integer_of(reply: &[u8]) -> i64 {

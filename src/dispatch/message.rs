@@ -1,13 +1,15 @@
 //! What crosses the mesh.
 
 use super::procedure::Work;
-use super::transactions::Late;
-use crate::client::ClientKey;
+use super::transactions::{Late, Whole};
+use crate::client::{ClientKey, WatchedKey};
 use crate::command_table::{Command, Contribution, ShardHandler};
+use crate::persistence::aof::appender::News;
 use crate::resp::{ArgRange, Argv, Protocol};
 use crate::session::CoreState;
 use crate::transaction::{Answer, Request, Txn};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 pub enum Message {
     /// Commands for the receiver's shard, of all clients of the sender that had some in this turn.
@@ -25,17 +27,41 @@ pub enum Message {
         contribution: Contribution,
     },
     /// From the coordinator of a transaction to a shard, and the shard's answer.
-    Request(Request<Work>),
+    Request {
+        request: Request<Work>,
+        /// With the request for a place, if the transaction changes data.
+        participants: Option<Participants>,
+    },
     Agreement {
         shard: usize,
         txn: Txn,
         answer: Answer<Contribution>,
+    },
+    /// Asks to be answered when everything before has been done; the answer.
+    Fence(u64),
+    Passed(u64),
+    /// What has become durable on the sender.
+    Durable(News),
+    /// A client watches a key no more.
+    Unwatch {
+        client: u64,
+        key: WatchedKey,
+    },
+    Unwatched,
+    /// Commands that run on the receiver's shard with nothing in between, and their result.
+    Whole(Box<Whole>),
+    WholeDone {
+        id: usize,
+        result: Contribution,
     },
     /// The reply of a command that had to wait for transactions.
     Late(Box<Late>),
     /// A connection dealt to the receiver.
     Connection(Dealt),
 }
+
+/// The shards on which a transaction has a place, in ascending order.
+pub type Participants = Arc<[u32]>;
 
 /// A socket on its way to the core that will serve it.
 pub struct Dealt {
@@ -151,6 +177,15 @@ impl Batch {
         (item.bytes_start, item.bytes_len) = (bytes_start, self.bytes.len() - bytes_start);
         (item.ranges_start, item.ranges_len) = (ranges_start, self.ranges.len() - ranges_start);
         self.items.push(item);
+    }
+
+    /// One more argument of the last item.
+    pub fn add_argument(&mut self, argument: &[u8]) {
+        let item = self.items.last_mut().expect("an argument belongs to an item");
+        self.ranges.push(ArgRange::new(item.bytes_len, argument.len()));
+        self.bytes.extend_from_slice(argument);
+        item.bytes_len += argument.len();
+        item.ranges_len += 1;
     }
 
     pub fn argv(&self, index: usize) -> Argv<'_> {

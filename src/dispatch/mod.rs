@@ -11,9 +11,11 @@
 mod account;
 mod admission;
 mod blocking;
+mod freeze;
 mod gather;
 mod message;
 mod multi;
+mod pipeline;
 mod procedure;
 mod redaction;
 pub mod route;
@@ -25,14 +27,16 @@ pub use message::{Batch, Dealt, Message, ReturnTo};
 use crate::client::{Blocked, ClientKey, ReplyMode};
 use crate::command_table::{Args, Asker, ClientHandler, Command, Contribution, Flag, Handler, ShardHandler};
 use crate::mesh::{Lender, Links};
+use crate::persistence::aof::appender::News;
 use crate::resp::{Argv, Reply};
 use crate::session::{CoreState, PauseMode, Session};
 use crate::shard::{CommandError, Shard};
-use crate::transaction::{KeySet, Mode};
+use crate::transaction::{KeySet, Mode, Request};
 use admission::Situation;
 use gather::{Gather, Gathers};
 use message::{Order, Ticket};
-use procedure::{Caller, Everywhere, Planned, Procedure, Spread};
+use pipeline::Forming;
+use procedure::{Caller, Everywhere, Planned, Procedure};
 use route::Owners;
 use run::{run_batch, run_here};
 use transactions::Transactions;
@@ -50,11 +54,13 @@ pub struct Dispatch {
     outgoing: Vec<Option<Box<Batch>>>,
     #[expect(clippy::vec_box, reason = "the mesh moves the box, so the box is what is kept")]
     spare: Vec<Box<Batch>>,
-    /// By core: batches sent and not yet returned.
+    /// By core: batches, and ends of WATCH, that it has not yet confirmed.
     in_flight: Vec<u32>,
     gathers: Gathers,
     lender: Lender<Shard>,
     transactions: Transactions,
+    /// Requests over several shards that are being collected.
+    forming: Option<Forming>,
     /// Sockets dealt to this core.
     pub dealt: Vec<Dealt>,
     scratch: Vec<u8>,
@@ -80,6 +86,7 @@ impl Dispatch {
             gathers: Gathers::default(),
             lender,
             transactions: Transactions::new(links_own, cores),
+            forming: None,
             dealt: Vec::new(),
             scratch: Vec::new(),
         }
@@ -87,6 +94,9 @@ impl Dispatch {
 
     /// Takes one request of a client.
     pub fn request(&mut self, core: &mut CoreState, key: ClientKey, argv: Argv<'_>) -> Flow {
+        if self.forming.as_ref().is_some_and(|forming| forming.client() != key) {
+            self.depart(core);
+        }
         let command = match core.table.resolve(argv) {
             Ok(command) => *command,
             Err(error) => {
@@ -101,6 +111,7 @@ impl Dispatch {
         let situation = Situation {
             authenticated: client.authenticated || !core.settings.password_required,
             loading: core.settings.loading,
+            writes_refused: core.settings.writes_refused && self.writes(core, key, &command),
             protected: command.spec.flags.contains(Flag::Protected)
                 && account::is_protected(core, key, &command),
         };
@@ -113,6 +124,9 @@ impl Dispatch {
         }
         if core.clients.running(key).multi.is_some() && self.queue(core, key, &command, argv) {
             return Flow::Next;
+        }
+        if self.is_collecting() && !pipeline::may_join(&command) {
+            self.depart(core);
         }
         let shards = core.cores;
         let flow = match command.spec.handler {
@@ -128,17 +142,21 @@ impl Dispatch {
                 let owner = pick(argv, core.cores).min(core.cores - 1);
                 self.on_one_shard(core, key, &command, run, owner, argv)
             }
-            Handler::PerShard { run, merge } => match self.owner(core, &command, argv) {
-                Owners::One(owner) => self.on_one_shard(core, key, &command, run, owner, argv),
-                Owners::None => self.on_one_shard(core, key, &command, run, core.index, argv),
-                // Keys without their values (MSET): the handler says what is wrong.
-                Owners::Several if !route::is_whole(&command, argv) => {
-                    self.on_one_shard(core, key, &command, run, core.index, argv)
+            Handler::PerShard { run, merge } => {
+                let owner = match self.owner(core, &command, argv) {
+                    // Keys without their values (MSET): the handler says what is wrong.
+                    Owners::Several if route::is_whole(&command, argv) => None,
+                    Owners::One(owner) => Some(owner),
+                    _ => Some(core.index),
+                };
+                match owner {
+                    None => self.collect(core, key, &command, run, merge, argv),
+                    Some(owner) => {
+                        self.depart(core);
+                        self.on_one_shard(core, key, &command, run, owner, argv)
+                    }
                 }
-                Owners::Several => self.over_shards(core, key, &command, argv, |caller| {
-                    Box::new(Spread::new(command, run, merge, caller, argv, shards))
-                }),
-            },
+            }
             Handler::Blocking { may_wait, .. } if may_wait(argv) => self.blocking(core, key, &command, argv),
             Handler::Transaction { run, plan } | Handler::Blocking { run, plan, .. } => {
                 match self.owner(core, &command, argv) {
@@ -151,6 +169,7 @@ impl Dispatch {
             }
             Handler::Client(run) => self.on_client(core, key, &command, run, argv),
             Handler::EveryCore { .. } => self.on_every_core(core, key, &command, argv),
+            Handler::Frozen { prepare, .. } => self.on_frozen(core, key, &command, prepare, argv),
             Handler::OfTransaction(which) => self.of_transaction(core, key, &command, which, argv),
             Handler::Container => unreachable!("resolve() names a subcommand"),
         };
@@ -160,6 +179,15 @@ impl Dispatch {
             client.total_commands += 1;
         }
         flow
+    }
+
+    /// Whether a failed snapshot concerns the command: a write, or PING, from which monitoring is to hear of it.
+    #[cold]
+    fn writes(&self, core: &mut CoreState, key: ClientKey, command: &Command) -> bool {
+        let queued = core.clients.running(key).multi.as_ref().filter(|_| command.spec.name == "EXEC");
+        command.is_write()
+            || command.spec.name == "PING"
+            || queued.is_some_and(|multi| multi.commands().iter().any(|queued| queued.command.is_write()))
     }
 
     /// Hints the processor at the data of a request that will run soon, if it lives here.
@@ -323,6 +351,10 @@ impl Dispatch {
             return Flow::Next;
         }
         let own = collect(core, asker, args);
+        if command.is_write() {
+            core.shard.journal_always(asker.db, argv);
+        }
+        core.shard.effects.journal.seal();
         let now = core.now.unix;
         core.shard.serve_ready(now);
         let client = core.clients.running(key);
@@ -384,9 +416,11 @@ impl Dispatch {
         for from in 0..core.cores {
             while let Some(message) = self.links.receive(from) {
                 any = true;
+                core.acknowledge.hear(from);
                 self.message(core, from, message);
             }
         }
+        self.serve_asking(core);
         any
     }
 
@@ -417,14 +451,30 @@ impl Dispatch {
                     self.conclude(core, gather);
                 }
             }
-            Message::Request(request) => {
-                self.serve(core, request);
+            Message::Request {
+                request: request @ (Request::Schedule { .. } | Request::Withdraw { .. }),
+                participants,
+            } => self.asked(request, participants),
+            Message::Request { request, .. } => {
+                self.serve(core, request, None);
                 self.pump(core);
             }
             Message::Agreement { shard, txn, answer } => {
                 self.answered(core, shard, txn, answer);
                 self.pump(core);
             }
+            Message::Fence(id) => self.links.send(from, Message::Passed(id)),
+            Message::Passed(id) => self.passed(core, id),
+            Message::Durable(news) => {
+                core.hear_durable(from, &news);
+            }
+            Message::Unwatch { client, key } => {
+                core.shard.effects.unwatch(client, key.db, &key.key);
+                self.links.send(from, Message::Unwatched);
+            }
+            Message::Unwatched => self.in_flight[from] -= 1,
+            Message::Whole(whole) => self.run_whole(core, from, *whole),
+            Message::WholeDone { id, result } => self.whole_done(core, from, id, result),
             Message::Late(late) => transactions::deliver(core, late),
             Message::Connection(dealt) => self.dealt.push(dealt),
         }
@@ -483,9 +533,19 @@ impl Dispatch {
         }
     }
 
+    /// Tells every other core what has become durable here.
+    pub fn tell_durable(&mut self, news: &News) {
+        let own = self.links.own();
+        for core in (0..self.links.cores()).filter(|core| *core != own) {
+            self.links.send(core, Message::Durable(news.clone()));
+        }
+    }
+
     /// Ends the turn: everything collected leaves. Names each sleeping core that has to be woken.
-    pub fn flush(&mut self, wake: impl FnMut(usize)) {
+    pub fn flush(&mut self, core: &mut CoreState, wake: impl FnMut(usize)) {
+        self.attempt_all(core);
         self.send_outgoing();
+        core.acknowledge.tell_position(core.shard.effects.journal.last_sequence());
         self.links.flush(wake);
     }
 
@@ -505,7 +565,7 @@ impl Dispatch {
     }
 
     pub fn park(&self) -> bool {
-        self.links.park()
+        !self.transactions.is_pressing() && self.links.park()
     }
 
     pub fn unpark(&self) {

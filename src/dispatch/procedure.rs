@@ -50,6 +50,11 @@ pub trait Procedure {
 
     fn next(&mut self, core: &mut CoreState, client: ClientKey, results: Vec<(usize, Contribution)>) -> Next;
 
+    /// Whether it changes data though its (first) command is not one that does: EXEC, what was collected.
+    fn writes(&self) -> bool {
+        false
+    }
+
     /// Whether all its work is [`Work::Shard`].
     fn needs_only_shards(&self) -> bool {
         true
@@ -64,7 +69,8 @@ pub struct Caller {
     pub no_touch: bool,
 }
 
-/// Runs a handler on a shard; an error becomes the reply.
+/// Runs a handler on a shard; an error becomes the reply. What it does joins the unit of the journal, which the
+/// transaction around it ends.
 pub fn run_handler(
     shard: &mut Shard,
     now: UnixMillis,
@@ -75,8 +81,11 @@ pub fn run_handler(
 ) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut reply = Reply::new(&mut bytes, caller.protocol);
+    let changes = shard.effects.changes();
     let mut context = shard.context(caller.db, now, caller.no_touch);
-    if let Err(error) = run(&mut context, Args::new(argv, names), &mut reply) {
+    let result = run(&mut context, Args::new(argv, names), &mut reply);
+    shard.journal_command(changes, caller.db, argv);
+    if let Err(error) = result {
         bytes.clear();
         Reply::new(&mut bytes, caller.protocol).error(error.text().as_ref());
     }
@@ -230,8 +239,10 @@ impl Procedure for Planned {
         let caller = self.caller;
         let work = by_shard.into_iter().map(|(shard, runs)| {
             let all = move |shard: &mut Shard, now| -> Contribution {
-                let mut context = shard.context(caller.db, now, caller.no_touch);
-                let results: Vec<Contribution> = runs.into_iter().map(|run| run(&mut context)).collect();
+                let mut run_one = |run: ContextWork| {
+                    shard.journal_piece(|shard| run(&mut shard.context(caller.db, now, caller.no_touch)))
+                };
+                let results: Vec<Contribution> = runs.into_iter().map(&mut run_one).collect();
                 Box::new(results)
             };
             (shard, Work::Shard(Box::new(all)))
@@ -259,7 +270,14 @@ impl Everywhere {
             unreachable!("only EveryCore goes everywhere")
         };
         let (argv, asker, names) = (self.argv.clone(), self.asker, usize::from(self.command.names));
-        Work::Core(Box::new(move |core| collect(core, asker, Args::new(argv.as_argv(), names))))
+        let writes = self.command.is_write();
+        Work::Core(Box::new(move |core| {
+            let contribution = collect(core, asker, Args::new(argv.as_argv(), names));
+            if writes {
+                core.shard.journal_always(asker.db, argv.as_argv());
+            }
+            contribution
+        }))
     }
 }
 

@@ -24,8 +24,11 @@ pub(super) fn run_here(
     let out = client.output.writer();
     let start = out.len();
     let mut reply = Reply::new(out, client.protocol);
-    let mut context = core.shard.context(client.db, core.now.unix, client.no_touch);
+    let (shard, now) = (&mut *core.shard, core.now.unix);
+    let changes = shard.effects.changes();
+    let mut context = shard.context(client.db, now, client.no_touch);
     let result = run(&mut context, Args::new(argv, usize::from(command.names)), &mut reply);
+    journal_unit(shard, changes, client.db, argv);
     if let Err(error) = &result {
         out.truncate(start);
         Reply::new(out, client.protocol).error(error.text().as_ref());
@@ -38,8 +41,7 @@ pub(super) fn run_here(
     if muted {
         out.truncate(start);
     }
-    let now = core.now.unix;
-    core.shard.serve_ready(now);
+    shard.serve_ready(now);
     account::ran(core, key, command, argv, failed);
     core.unsent.push(key);
 }
@@ -54,12 +56,24 @@ pub(super) fn run_batch(shard: &mut Shard, now: UnixMillis, batch: &mut Batch) -
         batch.run(range, |item, argv, replies| {
             let start = tick;
             let failed = run_on(shard, now, item, argv, replies);
+            shard.effects.journal.seal();
             shard.serve_ready(now);
             tick = clock::Monotonic::now().0;
             (tick - start, failed)
         });
     }
     tick
+}
+
+/// Runs a shard's part of a transaction, which ends the unit of the journal; who waits for keys is served when that is over.
+pub(super) fn run_part(shard: &mut Shard, now: UnixMillis, batch: &mut Batch) {
+    let mut tick = clock::Monotonic::now().0;
+    batch.run(0..batch.len(), |item, argv, replies| {
+        let start = tick;
+        let failed = run_on(shard, now, item, argv, replies);
+        tick = clock::Monotonic::now().0;
+        (tick - start, failed)
+    });
 }
 
 /// Runs one command apart from a batch; the time it took, and whether it failed.
@@ -72,21 +86,40 @@ pub(super) fn run_item(
 ) -> (u64, bool) {
     let start = clock::Monotonic::now().0;
     let failed = run_on(shard, now, item, argv, replies);
+    shard.effects.journal.seal();
     (clock::Monotonic::now().0 - start, failed)
 }
 
-/// Appends the reply of a command; whether it is an error.
+/// Appends the reply of a command; whether it is an error. It joins the unit of the journal, which the caller ends.
 #[inline]
 fn run_on(shard: &mut Shard, now: UnixMillis, item: &Item, argv: Argv<'_>, replies: &mut Vec<u8>) -> bool {
     let start = replies.len();
     let mut reply = Reply::new(replies, item.protocol);
+    let changes = shard.effects.changes();
     let mut context = shard.context(item.db as usize, now, item.no_touch);
     let names = usize::from(item.command.names);
-    if let Err(error) = (item.run)(&mut context, Args::new(argv, names), &mut reply) {
+    let result = (item.run)(&mut context, Args::new(argv, names), &mut reply);
+    shard.journal_command(changes, item.db as usize, argv);
+    if let Err(error) = result {
         replies.truncate(start);
         Reply::new(replies, item.protocol).error(error.text().as_ref());
     }
     replies.get(start) == Some(&b'-')
+}
+
+/// A command has run for itself: one unit of the journal.
+#[inline]
+pub(super) fn journal_unit(shard: &mut Shard, changes: u64, db: usize, argv: Argv<'_>) {
+    if shard.effects.journal.is_on() {
+        write_unit(shard, changes, db, argv);
+    }
+}
+
+/// Apart, so that the common case stays small where there is no journal.
+#[inline(never)]
+fn write_unit(shard: &mut Shard, changes: u64, db: usize, argv: Argv<'_>) {
+    shard.journal_command(changes, db, argv);
+    shard.effects.journal.seal();
 }
 
 /// Hints the processor at the data of some commands: first all buckets, then all entries.
@@ -96,7 +129,16 @@ fn prefetch_batch(shard: &Shard, batch: &Batch, range: std::ops::Range<usize>) {
     for (index, hash) in range.clone().zip(&mut hashes) {
         *hash = key(index).map_or(0, |key| shard.prefetch(batch.item(index).db as usize, key));
     }
-    for (index, hash) in range.zip(hashes) {
+    for (index, hash) in range.clone().zip(hashes) {
         shard.prefetch_entry(batch.item(index).db as usize, hash);
+    }
+    // Of the first database only: batches of several are rare.
+    let db = batch.item(range.start).db;
+    if batch.item(range.start).command.names_member {
+        let named = range.zip(hashes).filter_map(|(index, hash)| {
+            let (item, argv) = (batch.item(index), batch.argv(index));
+            (item.db == db && item.command.names_member).then_some((hash, argv.get(1)?, argv.get(2)?))
+        });
+        shard.prefetch_members(db as usize, named);
     }
 }

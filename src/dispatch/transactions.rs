@@ -6,20 +6,22 @@
 //! `Shard::scheduled` is set and commands of one shard have to ask it too.
 
 use super::account;
-use super::message::{Item, Message, Order, Ticket};
+use super::message::{Item, Message, Order, Participants, Ticket};
 use super::procedure::{Next, Procedure, Work};
 use super::run::run_item;
 use super::{Dispatch, Flow, take_muted};
+use crate::base::slots::Slots;
 use crate::client::ClientKey;
 use crate::command_table::{Access, Command, Contribution, Flag, ShardHandler};
 use crate::mesh::Borrowed;
 use crate::resp::{Argv, ArgvBuf};
 use crate::session::CoreState;
+use crate::shard::journal::record::Membership;
 use crate::shard::{Shard, shard_of_key};
 use crate::transaction::{
     Admission, Answer, Coordinator, Faults, Host, Intent, KeySet, Mode, Progress, Request, Scheduler, Txn,
 };
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// A transaction's client and where its reply belongs.
 pub struct Running {
@@ -29,22 +31,50 @@ pub struct Running {
     pub argv: ArgvBuf,
     pub started_ns: u64,
     pub procedure: Box<dyn Procedure>,
+    /// Set when it asks for places, if it changes data.
+    pub participants: Option<Participants>,
+}
+
+/// What a shard's journal has to know of a transaction that has a place here.
+struct Member {
+    participants: Participants,
+    /// What it has done here so far.
+    effects: Vec<u8>,
+}
+
+impl Running {
+    fn writes(&self) -> bool {
+        self.command.is_write() || self.procedure.writes()
+    }
 }
 
 /// What for.
 pub enum Purpose {
     /// A request, whose reply belongs into this slot.
     Reply { slot: u64 },
+    /// A duty of this core; nobody waits for a reply.
+    Duty,
+    /// Several requests of one pipeline; the procedure has put their replies where they belong.
+    Pipeline,
     /// Serving a client that waits, because this key of that shard is ready.
     Move { wait: u64, shard: usize, db: usize, key: Box<[u8]> },
 }
 
-/// A command of one shard that has to wait there for transactions.
-pub struct Waiting {
-    /// The core of its client.
-    origin: usize,
-    item: Item,
-    argv: ArgvBuf,
+/// What has to wait on a shard for transactions.
+pub enum Waiting {
+    /// A command; `origin` is the core of its client.
+    Command { origin: usize, item: Item, argv: ArgvBuf },
+    /// Commands that run there one after the other with nothing in between.
+    Whole { origin: usize, id: usize, work: Work },
+}
+
+/// Work for one shard that is all there is to a transaction: it goes there in one message, and its result comes back.
+pub struct Whole {
+    /// The sender's name for it.
+    id: usize,
+    client_id: u64,
+    keys: KeySet,
+    work: Work,
 }
 
 /// A command that had to wait, with its reply, on the way back to its client's core.
@@ -60,12 +90,23 @@ pub struct Transactions {
     scheduler: Scheduler<Work, Waiting>,
     /// By the coordinator's id.
     running: Vec<Option<Running>>,
+    /// Those that are on their way to their one shard.
+    whole: Slots<Running>,
+    /// As a shard, by number: the transactions with a place here that change data.
+    members: HashMap<u64, Member>,
     /// Messages of this core to itself.
     local: VecDeque<Local>,
+    /// Over, but for shards that have not told: how many, by the number of the fence.
+    fenced: HashMap<u64, (usize, Running, Next)>,
+    next_fence: u64,
+    /// To be attempted when the turn ends: a number drawn then is on its way at once, so that few arrive out of order.
+    due: Vec<u32>,
+    /// Those who ask for places, and who give them up, of this turn: served in the order of their numbers.
+    asking: Vec<(Request<Work>, Option<Participants>)>,
 }
 
 enum Local {
-    Request(Request<Work>),
+    Request(Request<Work>, Option<Participants>),
     Answer(usize, Txn, Answer<Contribution>),
 }
 
@@ -75,8 +116,19 @@ impl Transactions {
             coordinator: Coordinator::new(core, cores, Faults::NONE),
             scheduler: Scheduler::default(),
             running: Vec::new(),
+            whole: Slots::default(),
+            members: HashMap::new(),
             local: VecDeque::new(),
+            fenced: HashMap::new(),
+            next_fence: 0,
+            due: Vec::new(),
+            asking: Vec::new(),
         }
+    }
+
+    /// Whether the next turn has something to do.
+    pub fn is_pressing(&self) -> bool {
+        !self.asking.is_empty() || !self.due.is_empty()
     }
 }
 
@@ -106,7 +158,12 @@ pub fn whole_key(core: &CoreState, key: &[u8]) -> KeySet {
     KeySet::new(vec![Intent { key: core.shard.databases[0].hash(key), mode: Mode::Exclusive }])
 }
 
-fn each_intent(core: &CoreState, command: &Command, argv: Argv<'_>, mut each: impl FnMut(usize, Intent)) {
+pub(super) fn each_intent(
+    core: &CoreState,
+    command: &Command,
+    argv: Argv<'_>,
+    mut each: impl FnMut(usize, Intent),
+) {
     for spec in command.spec.keys {
         let mode = if spec.access == Access::Read { Mode::Shared } else { Mode::Exclusive };
         // Arguments of another shape: what was found is all there is.
@@ -153,13 +210,19 @@ impl Dispatch {
             argv: argv.to_owned(),
             started_ns: core.tick_ns,
             procedure,
+            participants: None,
         };
         self.launch(core, running, parts);
     }
 
     pub(super) fn launch(&mut self, core: &mut CoreState, running: Running, parts: Vec<(usize, KeySet)>) {
         core.counters.transactions += 1;
-        if let Some(running) = self.at_once(core, running, &parts) {
+        if let Some(mut running) = self.at_once(core, running, &parts) {
+            if running.writes() {
+                let mut participants: Vec<u32> = parts.iter().map(|(shard, _)| *shard as u32).collect();
+                participants.sort_unstable();
+                running.participants = Some(participants.into());
+            }
             let (id, due) = self.transactions.coordinator.begin(&core.shared.sequence, parts);
             let all = &mut self.transactions.running;
             if all.len() <= id as usize {
@@ -167,8 +230,85 @@ impl Dispatch {
             }
             all[id as usize] = Some(running);
             if due {
-                self.attempt(core, id);
+                self.transactions.due.push(id);
             }
+        }
+    }
+
+    /// Launches what has one hop. If that is for one other shard, it needs no place in a line that others know of.
+    pub(super) fn launch_in_one(
+        &mut self,
+        core: &mut CoreState,
+        running: Running,
+        mut parts: Vec<(usize, KeySet)>,
+    ) {
+        if parts.len() != 1 || parts[0].0 == core.index {
+            return self.launch(core, running, parts);
+        }
+        core.counters.transactions += 1;
+        let Some(mut running) = self.at_once(core, running, &parts) else { return };
+        let (shard, keys) = parts.pop().expect("there is one");
+        let Next::Hop { mut work, last: true } = running.procedure.next(core, running.client, Vec::new())
+        else {
+            unreachable!("it has one hop")
+        };
+        let (_, work) = work.pop().expect("a hop has work");
+        let client_id = core.clients.get(running.client).map_or(0, |client| client.id);
+        let id = self.transactions.whole.insert(running);
+        // Earlier commands of the same client may still wait to be sent; they must not be overtaken.
+        self.send_outgoing();
+        self.links.send(shard, Message::Whole(Box::new(Whole { id, client_id, keys, work })));
+    }
+
+    /// As a shard: commands that belong together have come.
+    pub(super) fn run_whole(&mut self, core: &mut CoreState, origin: usize, whole: Whole) {
+        let Whole { id, client_id, keys, work } = whole;
+        let scheduler = &mut self.transactions.scheduler;
+        if core.shard.scheduled
+            && scheduler.admit(client_id, keys.keys(), keys.whole_mode()) == Admission::Defer
+        {
+            return scheduler.defer(client_id, keys, Waiting::Whole { origin, id, work });
+        }
+        let result = work.run(core);
+        core.shard.effects.journal.seal();
+        let now = core.now.unix;
+        core.shard.serve_ready(now);
+        self.links.send(origin, Message::WholeDone { id, result });
+    }
+
+    /// As a coordinator: they have run.
+    pub(super) fn whole_done(&mut self, core: &mut CoreState, from: usize, id: usize, result: Contribution) {
+        let mut running = self.transactions.whole.remove(id);
+        let end = running.procedure.next(core, running.client, vec![(from, result)]);
+        self.over(core, &running, end);
+    }
+
+    /// Asks for the places of all transactions that are due; the last thing of a turn.
+    pub(super) fn attempt_all(&mut self, core: &mut CoreState) {
+        for id in std::mem::take(&mut self.transactions.due) {
+            self.attempt(core, id);
+        }
+        self.pump(core);
+    }
+
+    /// A coordinator asks for a place on this shard, or gives it up.
+    pub(super) fn asked(&mut self, request: Request<Work>, participants: Option<Participants>) {
+        self.transactions.asking.push((request, participants));
+    }
+
+    /// Gives the places that were asked for in this turn.
+    pub(super) fn serve_asking(&mut self, core: &mut CoreState) {
+        if self.transactions.asking.is_empty() {
+            return;
+        }
+        let mut asking = std::mem::take(&mut self.transactions.asking);
+        // Stable: who gives a place up comes behind his own asking.
+        asking.sort_by_key(|(request, _)| match request {
+            Request::Schedule { txn, .. } | Request::Withdraw { txn } => txn.number,
+            _ => unreachable!("the others are not put off"),
+        });
+        for (request, participants) in asking {
+            self.serve(core, request, participants);
         }
         self.pump(core);
     }
@@ -220,6 +360,10 @@ impl Dispatch {
                 end => break end,
             }
         };
+        if core.shard.effects.journal.is_on() {
+            let writes = running.writes();
+            journal_at_once(core, borrowed.iter_mut().map(|(index, shard)| (*index, &mut **shard)), writes);
+        }
         drop(borrowed);
         core.shard.serve_ready(now);
         self.over(core, &running, end);
@@ -229,7 +373,9 @@ impl Dispatch {
     /// A transaction has ended.
     fn over(&mut self, core: &mut CoreState, running: &Running, end: Next) {
         match (end, &running.purpose) {
+            (Next::Done(_), Purpose::Duty) => {}
             (Next::Done(reply), Purpose::Reply { .. }) => account::concluded(core, running, &reply),
+            (Next::Done(_), Purpose::Pipeline) => account::released(core, running.client),
             (Next::Done(reply), purpose) => self.moved(core, purpose, reply),
             (Next::Blocked(id), _) => Self::stands(core, running, id),
             (Next::Hop { .. }, _) => unreachable!("a hop is no end"),
@@ -241,17 +387,18 @@ impl Dispatch {
         self.send_outgoing();
         let own = core.index;
         let Transactions { coordinator, running, local, .. } = &mut self.transactions;
-        let procedure = &running[id as usize].as_ref().expect("it is under way").procedure;
+        let Running { procedure, participants, .. } = running[id as usize].as_ref().expect("it is under way");
         let links = &mut self.links;
         coordinator.attempt(
             &core.shared.sequence,
             id,
             |shard| procedure.read(shard),
             &mut |shard, request| {
+                let participants = participants.clone();
                 if shard == own {
-                    local.push_back(Local::Request(request));
+                    local.push_back(Local::Request(request, participants));
                 } else {
-                    links.send(shard, Message::Request(request));
+                    links.send(shard, Message::Request { request, participants });
                 }
             },
         );
@@ -261,28 +408,54 @@ impl Dispatch {
     pub(super) fn pump(&mut self, core: &mut CoreState) {
         while let Some(local) = self.transactions.local.pop_front() {
             match local {
-                Local::Request(request) => self.serve(core, request),
+                Local::Request(
+                    request @ (Request::Schedule { .. } | Request::Withdraw { .. }),
+                    participants,
+                ) => self.asked(request, participants),
+                Local::Request(request, _) => self.serve(core, request, None),
                 Local::Answer(shard, txn, answer) => self.answered(core, shard, txn, answer),
             }
         }
     }
 
     /// As a shard: takes a coordinator's message.
-    pub(super) fn serve(&mut self, core: &mut CoreState, request: Request<Work>) {
+    pub(super) fn serve(
+        &mut self,
+        core: &mut CoreState,
+        request: Request<Work>,
+        participants: Option<Participants>,
+    ) {
         if matches!(request, Request::SeatFree) {
             return self.retry_held(core);
         }
-        let mut runner = Runner { core, answers: Vec::new(), late: Vec::new() };
-        self.transactions.scheduler.receive(request, &mut runner);
-        let Runner { answers, late, .. } = runner;
+        let Transactions { scheduler, members, .. } = &mut self.transactions;
+        match (&request, participants) {
+            (Request::Schedule { txn, .. }, Some(participants)) => {
+                members.insert(txn.number, Member { participants, effects: Vec::new() });
+            }
+            // It has done nothing here.
+            (Request::Withdraw { txn }, _) => {
+                members.remove(&txn.number);
+            }
+            _ => {}
+        }
+        let mut runner = Runner { core, members, answers: Vec::new(), late: Vec::new(), whole: Vec::new() };
+        scheduler.receive(request, &mut runner);
+        let Runner { answers, late, whole, .. } = runner;
         core.shard.scheduled = !self.transactions.scheduler.is_idle();
         for (txn, answer) in answers {
+            if matches!(answer, Answer::Refused) {
+                self.transactions.members.remove(&txn.number);
+            }
             let coordinator = txn.coordinator as usize;
             if coordinator == core.index {
                 self.transactions.local.push_back(Local::Answer(core.index, txn, answer));
             } else {
                 self.links.send(coordinator, Message::Agreement { shard: core.index, txn, answer });
             }
+        }
+        for (origin, id, result) in whole {
+            self.links.send(origin, Message::WholeDone { id, result });
         }
         for (origin, late) in late {
             if origin == core.index {
@@ -307,9 +480,9 @@ impl Dispatch {
             let links = &mut self.links;
             let mut send = |shard: usize, request: Request<Work>| {
                 if shard == own {
-                    local.push_back(Local::Request(request));
+                    local.push_back(Local::Request(request, None));
                 } else {
-                    links.send(shard, Message::Request(request));
+                    links.send(shard, Message::Request { request, participants: None });
                 }
             };
             coordinator.answer(&core.shared.sequence, shard, txn, answer, &mut send)
@@ -317,7 +490,7 @@ impl Dispatch {
         core.counters.transactions_refused = self.transactions.coordinator.refusals;
         let (id, results, over) = match progress {
             Progress::Nothing => return,
-            Progress::Again(id) => return self.attempt(core, id),
+            Progress::Again(id) => return self.transactions.due.push(id),
             Progress::Scheduled(id, results) | Progress::Answered(id, results) => (id, results, false),
             Progress::Finished(id, results) => (id, results, true),
         };
@@ -327,9 +500,9 @@ impl Dispatch {
         let links = &mut self.links;
         let mut send = |shard: usize, request: Request<Work>| {
             if shard == own {
-                local.push_back(Local::Request(request));
+                local.push_back(Local::Request(request, None));
             } else {
-                links.send(shard, Message::Request(request));
+                links.send(shard, Message::Request { request, participants: None });
             }
         };
         match next {
@@ -342,15 +515,47 @@ impl Dispatch {
                     coordinator.conclude(&core.shared.sequence, id, &mut send);
                 }
                 let running = running[id as usize].take().expect("it is under way");
-                self.over(core, &running, end);
+                // The shards write down what it has done when they hear of its end.
+                if !over && core.acknowledge.is_on() && matches!(end, Next::Done(_)) {
+                    self.end_behind_fences(core, running, end);
+                } else {
+                    self.over(core, &running, end);
+                }
                 self.retry_held(core);
             }
         }
     }
 
+    /// A transaction is over when all its shards have written down what it has done there: they are asked.
+    fn end_behind_fences(&mut self, core: &mut CoreState, running: Running, end: Next) {
+        let others = running.participants.iter().flat_map(|all| all.iter());
+        let others: Vec<usize> =
+            others.map(|shard| *shard as usize).filter(|shard| *shard != core.index).collect();
+        if others.is_empty() {
+            return self.over(core, &running, end);
+        }
+        let id = self.transactions.next_fence;
+        self.transactions.next_fence += 1;
+        for shard in &others {
+            self.links.send(*shard, Message::Fence(id));
+        }
+        self.transactions.fenced.insert(id, (others.len(), running, end));
+    }
+
+    /// A shard has done everything that was sent before the fence.
+    pub(super) fn passed(&mut self, core: &mut CoreState, id: u64) {
+        let fenced = &mut self.transactions.fenced;
+        let (missing, ..) = fenced.get_mut(&id).expect("each shard answers once");
+        *missing -= 1;
+        if *missing == 0 {
+            let (_, running, end) = fenced.remove(&id).expect("just seen");
+            self.over(core, &running, end);
+        }
+    }
+
     fn retry_held(&mut self, core: &mut CoreState) {
         while let Some(id) = self.transactions.coordinator.next_held(&core.shared.sequence) {
-            self.attempt(core, id);
+            self.transactions.due.push(id);
         }
     }
 
@@ -387,7 +592,7 @@ impl Dispatch {
             client_id,
             ticket: Ticket::Slot(client.output.open_slot(muted)),
         };
-        let waiting = Waiting { origin: owner, item: Item::new(order), argv: argv.to_owned() };
+        let waiting = Waiting::Command { origin: owner, item: Item::new(order), argv: argv.to_owned() };
         self.transactions.scheduler.defer(client_id, key_set(intents, whole), waiting);
         Some(Flow::Next)
     }
@@ -399,7 +604,7 @@ impl Dispatch {
             let (intents, whole) = intents_here(core, &item.command, batch.argv(index));
             let admission = self.transactions.scheduler.admit(item.client_id, &intents, whole);
             if admission == Admission::Defer {
-                let waiting = Waiting { origin, item, argv: batch.argv(index).to_owned() };
+                let waiting = Waiting::Command { origin, item, argv: batch.argv(index).to_owned() };
                 self.transactions.scheduler.defer(item.client_id, key_set(intents, whole), waiting);
                 batch.set_deferred(index);
                 continue;
@@ -413,6 +618,26 @@ impl Dispatch {
             });
         }
     }
+}
+
+/// A transaction has run on shards that were all held: those that it has changed get a record each.
+#[cold]
+fn journal_at_once<'a>(
+    core: &'a mut CoreState,
+    borrowed: impl Iterator<Item = (usize, &'a mut Shard)>,
+    writes: bool,
+) {
+    let own = core.index;
+    let CoreState { shard, shared, .. } = core;
+    let all = std::iter::once((own, &mut **shard)).chain(borrowed);
+    let mut changed: Vec<_> = all.filter(|(_, shard)| !shard.effects.journal.unit_is_empty()).collect();
+    if !writes || changed.len() < 2 {
+        return changed.iter_mut().for_each(|(_, shard)| shard.effects.journal.seal());
+    }
+    changed.sort_unstable_by_key(|(index, _)| *index);
+    let participants = changed.iter().map(|(index, _)| *index as u32).collect();
+    let membership = Membership { transaction: shared.sequence.number(), participants };
+    changed.iter_mut().for_each(|(_, shard)| shard.effects.journal.seal_part(&membership));
 }
 
 fn key_set(intents: Vec<Intent>, whole: Option<Mode>) -> KeySet {
@@ -433,8 +658,37 @@ pub fn deliver(core: &mut CoreState, late: Box<Late>) {
 /// Runs what the scheduler releases.
 struct Runner<'a> {
     core: &'a mut CoreState,
+    members: &'a mut HashMap<u64, Member>,
     answers: Vec<(Txn, Answer<Contribution>)>,
     late: Vec<(usize, Box<Late>)>,
+    whole: Vec<(usize, usize, Contribution)>,
+}
+
+impl Runner<'_> {
+    /// A piece of a transaction's work has run here, or it has ended: what it has done waits for its end, which makes
+    /// it one record.
+    fn journal(&mut self, txn: Txn, concludes: bool) {
+        let journal = &mut self.core.shard.effects.journal;
+        let Some(member) = self.members.get_mut(&txn.number) else { return journal.seal() };
+        journal.take_unit(&mut member.effects);
+        if concludes {
+            let Member { participants, effects } = self.members.remove(&txn.number).expect("just looked at");
+            journal.put_unit(effects);
+            if participants.len() == 1 {
+                return journal.seal();
+            }
+            let participants = participants.iter().copied().collect();
+            journal.seal_part(&Membership { transaction: txn.number, participants });
+        }
+    }
+
+    fn serve_waiting(&mut self, txn: Txn) {
+        let now = self.core.now.unix;
+        if self.core.shard.effects.is_attentive() {
+            self.core.shard.effects.waits().resume(txn.number);
+            self.core.shard.serve_ready(now);
+        }
+    }
 }
 
 impl Host<Work, Waiting> for Runner<'_> {
@@ -442,9 +696,10 @@ impl Host<Work, Waiting> for Runner<'_> {
 
     fn run(&mut self, txn: Txn, work: Work, concludes: bool) -> Contribution {
         let result = work.run(self.core);
+        self.journal(txn, concludes);
         if !self.core.shard.effects.is_attentive() {
         } else if concludes {
-            self.concluded(txn);
+            self.serve_waiting(txn);
         } else {
             self.core.shard.effects.waits().set_aside(txn.number);
         }
@@ -452,17 +707,23 @@ impl Host<Work, Waiting> for Runner<'_> {
     }
 
     fn concluded(&mut self, txn: Txn) {
-        let now = self.core.now.unix;
-        if self.core.shard.effects.is_attentive() {
-            self.core.shard.effects.waits().resume(txn.number);
-            self.core.shard.serve_ready(now);
-        }
+        self.journal(txn, true);
+        self.serve_waiting(txn);
     }
 
     fn command(&mut self, waiting: Waiting) {
-        let Waiting { origin, mut item, argv } = waiting;
-        let mut reply = Vec::new();
         let now = self.core.now.unix;
+        let (origin, mut item, argv) = match waiting {
+            Waiting::Command { origin, item, argv } => (origin, item, argv),
+            Waiting::Whole { origin, id, work } => {
+                let result = work.run(self.core);
+                self.core.shard.effects.journal.seal();
+                self.core.shard.serve_ready(now);
+                self.whole.push((origin, id, result));
+                return;
+            }
+        };
+        let mut reply = Vec::new();
         (item.nanoseconds, item.failed) =
             run_item(&mut self.core.shard, now, &item, argv.as_argv(), &mut reply);
         self.core.shard.serve_ready(now);

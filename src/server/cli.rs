@@ -2,7 +2,8 @@
 //!
 //! `pinion-server /etc/redis.conf --port 7000`, `pinion-server --port 7000`, `pinion-server -`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, error::ErrorKind};
 
@@ -39,6 +40,15 @@ struct Flags {
     /// Check kernel, limits and settings of this machine, with a remedy for each problem, and exit
     #[arg(long)]
     check_system: bool,
+
+    /// Write the data (appendonly yes: the append-only file, else the snapshot) to DIR as an append-only file that
+    /// redis-server 7.0 loads with --dir DIR --appendonly yes, and exit
+    #[arg(long, value_name = "DIR")]
+    export_aof: Option<PathBuf>,
+
+    /// Tell what is in an RDB file, or what is wrong with it and where, and exit
+    #[arg(long, value_name = "FILE")]
+    check_rdb: Option<PathBuf>,
 }
 
 /// What to do.
@@ -46,6 +56,8 @@ struct Flags {
 pub enum Request {
     Serve(Start),
     CheckSystem(Start),
+    ExportAof(Start, PathBuf),
+    CheckRdb(PathBuf),
     /// Print and exit: help and version to the standard output, mistakes to the standard error.
     Exit {
         text: String,
@@ -60,6 +72,12 @@ pub struct Start {
     pub warnings: Vec<String>,
 }
 
+/// The flag that a link's name stands for: `pinion-check-rdb FILE` is `pinion-server --check-rdb FILE`.
+pub fn flag_of_program(name: &OsStr) -> Option<&'static str> {
+    let name = Path::new(name).file_name()?.to_str()?;
+    name.ends_with("check-rdb").then_some("--check-rdb")
+}
+
 /// Reads the arguments behind the program's name, and the files that they name.
 pub fn read(arguments: impl IntoIterator<Item = OsString>, files: &mut dyn Files) -> Request {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -71,6 +89,10 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>, files: &mut dyn Files
             return Request::Exit { text: error.render().to_string(), code: if told { 0 } else { 2 } };
         }
     };
+
+    if let Some(file) = flags.check_rdb {
+        return Request::CheckRdb(file);
+    }
 
     let mut source = command_line::read(&others);
     if let Some(shards) = flags.shards {
@@ -84,7 +106,12 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>, files: &mut dyn Files
         Ok(config) => {
             let warnings = warnings(&source, &config);
             let start = Start { config, warnings };
-            if flags.check_system { Request::CheckSystem(start) } else { Request::Serve(start) }
+            match flags.export_aof {
+                _ if flags.check_system => Request::CheckSystem(start),
+                // The configuration may lead to another directory.
+                Some(to) => Request::ExportAof(start, std::path::absolute(&to).unwrap_or(to)),
+                None => Request::Serve(start),
+            }
         }
     }
 }
@@ -123,8 +150,12 @@ fn split(mut arguments: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
 fn words_of_flag(argument: &OsString) -> usize {
     match argument.to_str() {
         Some("--help" | "--version" | "--check-system") => 1,
-        Some("--shards") => 2,
-        Some(text) if text.starts_with("--shards=") => 1,
+        Some("--shards" | "--check-rdb" | "--export-aof") => 2,
+        Some(text)
+            if ["--shards=", "--check-rdb=", "--export-aof="].iter().any(|flag| text.starts_with(flag)) =>
+        {
+            1
+        }
         _ => 0,
     }
 }
@@ -151,7 +182,7 @@ fn warnings(source: &Source, config: &Config) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use super::*;
     use crate::config::parameter::{HZ, PORT, REQUIREPASS, SHARDS};
@@ -235,6 +266,17 @@ mod tests {
     }
 
     #[test]
+    fn an_export_names_its_directory() {
+        for arguments in
+            [&["/etc/redis.conf", "--export-aof", "/to"][..], &["--export-aof=/to", "--port", "5"]]
+        {
+            let Request::ExportAof(start, to) = request("port 5", arguments) else { panic!("{arguments:?}") };
+            assert_eq!((start.config.get(PORT), to), (5, PathBuf::from("/to")));
+        }
+        assert_eq!(exit(&["--export-aof"]).1, 2);
+    }
+
+    #[test]
     fn help_and_version_are_printed() {
         for flag in ["--help", "-h"] {
             let (text, code) = exit(&[flag]);
@@ -263,5 +305,20 @@ mod tests {
         let expected = "Not yet implemented, accepted without an effect: io-threads, appendonly, user";
         assert_eq!(start.warnings, [expected]);
         assert!(serve("", &[]).warnings[0].contains("defaults"));
+    }
+
+    #[test]
+    fn files_to_check() {
+        for arguments in [
+            &["--check-rdb", "dump.rdb"][..],
+            &["--check-rdb=dump.rdb"],
+            &["/no/such", "--check-rdb", "dump.rdb"],
+        ] {
+            let Request::CheckRdb(path) = request("", arguments) else { panic!("{arguments:?}") };
+            assert_eq!(path.to_str(), Some("dump.rdb"));
+        }
+        assert_eq!(exit(&["--check-rdb"]).1, 2);
+        assert_eq!(flag_of_program(OsStr::new("/usr/bin/pinion-check-rdb")), Some("--check-rdb"));
+        assert_eq!(flag_of_program(OsStr::new("pinion-server")), None);
     }
 }

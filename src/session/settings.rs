@@ -43,6 +43,10 @@ pub struct Settings {
     pub monitored: bool,
     pub paused: bool,
     pub loading: bool,
+    /// A snapshot that failed stops writes: `stop-writes-on-bgsave-error`, and there are save points.
+    pub stop_writes_on_error: bool,
+    /// ... and one has.
+    pub writes_refused: bool,
 }
 
 fn encoding_limits(config: &Config) -> EncodingLimits {
@@ -104,11 +108,15 @@ impl Settings {
                 lfu: false,
                 active_expire: true,
                 active_expire_effort: config.get(ACTIVE_EXPIRE_EFFORT),
+                compress: config.get(RDBCOMPRESSION),
+                verify_dumps: true,
                 encoding: encoding_limits(config),
             },
             monitored: false,
             paused: false,
             loading: false,
+            stop_writes_on_error: config.get(STOP_WRITES_ON_BGSAVE_ERROR) && !config.get(SAVE).is_empty(),
+            writes_refused: false,
         }
     }
 

@@ -6,7 +6,6 @@
 //! Invariants
 //!   F1  A hash with a field deadline is in the list with a time not after its earliest deadline.
 
-use super::effects::Event;
 use super::{CommandError, Context, Shard, Updated};
 use crate::base::UnixMillis;
 use crate::keyspace::{EntryMut, ValueRef};
@@ -39,6 +38,10 @@ impl Context<'_> {
         create: bool,
         change: impl FnOnce(&mut Hash, &EncodingLimits) -> R,
     ) -> Result<Option<Updated<R>>, CommandError> {
+        // With a journal none may stay: where it is replayed nothing is hidden.
+        if self.journals() && !self.shard.field_deadlines.0.is_empty() {
+            self.expire_some_fields(key, usize::MAX);
+        }
         self.expire_fields(key);
         let mut earliest = None;
         let updated = self.update(key, create, |hash: &mut Hash, limits| {
@@ -102,7 +105,7 @@ impl Context<'_> {
 
     /// Removes fields of a hash that are due.
     #[inline]
-    fn expire_fields(&mut self, key: &[u8]) {
+    pub fn expire_fields(&mut self, key: &[u8]) {
         if !self.shard.field_deadlines.0.is_empty() {
             self.expire_some_fields(key, DUE_AT_ONCE);
         }
@@ -119,15 +122,13 @@ impl Context<'_> {
             return (0, earliest);
         }
         let hash = entry.value_mut().and_then(Hash::of_mut).expect("just seen");
-        let removed = hash.remove_due(now, count);
+        let mut names = Vec::new();
+        let removed = hash.remove_due(now, count, |field| names.push(field));
         let (earliest, emptied) = (hash.earliest_deadline(), hash.is_empty());
         if emptied {
             entry.remove(lazily);
         }
-        self.modified(key, Event::HExpired);
-        if emptied {
-            self.announce(key, Event::Del);
-        }
+        self.shard.effects.fields_expired(self.db, key, &names, emptied);
         (removed, earliest)
     }
 }

@@ -34,7 +34,7 @@ impl Context<'_> {
         let (entry, expired) = databases[self.db].live(key, self.now);
         if expired {
             stats.expired_keys += 1;
-            effects.record(self.db, key, Event::Expired);
+            effects.expired(self.db, key);
         }
         match entry {
             Some(entry) => {
@@ -67,7 +67,7 @@ impl Context<'_> {
         let (entry, expired) = databases[self.db].live(key, self.now);
         if expired {
             stats.expired_keys += 1;
-            effects.record(self.db, key, Event::Expired);
+            effects.expired(self.db, key);
         }
         match entry {
             Some(_) => stats.hits += 1,
@@ -88,7 +88,7 @@ impl Context<'_> {
         let (entry, expired) = databases[self.db].live(key, self.now);
         if expired {
             stats.expired_keys += 1;
-            effects.record(self.db, key, Event::Expired);
+            effects.expired(self.db, key);
         }
         entry
     }
@@ -101,7 +101,7 @@ impl Context<'_> {
         let (entry, expired) = databases[self.db].live_mut(key, self.now);
         if expired {
             stats.expired_keys += 1;
-            effects.record(self.db, key, Event::Expired);
+            effects.expired(self.db, key);
         }
         if let Some(entry) = &entry
             && !self.no_touch
@@ -206,7 +206,7 @@ impl Context<'_> {
         match databases[self.db].remove_at(key, self.now, lazily) {
             Some(false) => {
                 stats.expired_keys += 1;
-                effects.record(self.db, key, Event::Expired);
+                effects.expired(self.db, key);
                 false
             }
             removed => removed.is_some(),
@@ -222,7 +222,7 @@ impl Context<'_> {
             Ok(expired) => {
                 if expired {
                     stats.expired_keys += 1;
-                    effects.record(self.db, key, Event::Expired);
+                    effects.expired(self.db, key);
                 }
                 self.created(key);
                 true
@@ -251,6 +251,12 @@ impl Context<'_> {
         }
     }
 
+    /// Stores a value while data are loaded: nobody is told. False if the key was there already.
+    pub fn load(&mut self, key: &[u8], value: Value, ttl: Ttl) -> bool {
+        self.watch_fields(key, &value);
+        self.shard.databases[self.db].insert(key, value, ttl)
+    }
+
     /// The same context on another database of this shard.
     pub fn on(&mut self, db: usize) -> Context<'_> {
         Context { shard: self.shard, db, now: self.now, no_touch: self.no_touch }
@@ -266,6 +272,31 @@ impl Context<'_> {
     #[inline]
     pub fn announce(&mut self, key: &[u8], event: Event) {
         self.shard.effects.announce(self.db, key, event);
+    }
+
+    /// Whether [`Context::propagate`] is heard: a reason to make its arguments.
+    #[inline]
+    pub fn journals(&self) -> bool {
+        self.shard.effects.journal.is_on()
+    }
+
+    /// Journals this in place of the command that runs, which is not to be repeated word for word: because its effect
+    /// depends on the moment or on chance, or is cheaper to say in another way. May be said several times. An effect
+    /// is replayed at a time at which nothing is past its deadline.
+    pub fn propagate(&mut self, argv: &[&[u8]]) {
+        if self.journals() {
+            self.shard.effects.journal.say(self.db, argv.iter().copied());
+        }
+    }
+
+    /// Journals that the command that runs has removed a key.
+    pub fn propagate_deletion(&mut self, key: &[u8], lazily: bool) {
+        self.propagate(&[if lazily { b"UNLINK" } else { b"DEL" }, key]);
+    }
+
+    /// The command that runs has no effect beside those that it has said.
+    pub fn propagate_nothing(&mut self) {
+        self.shard.effects.journal.say_nothing();
     }
 
     /// A new key; told before the event of the command that made it, and not a change of its own.

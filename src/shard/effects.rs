@@ -1,8 +1,9 @@
 //! What follows from a write: a handler declares the change once; this file knows who must hear.
 //!
-//! Today the listeners are the counter behind `rdb_changes_since_last_save` and, once they exist, keyspace
-//! notifications, WATCH, tracking, the journal. While nobody listens a change costs one addition.
+//! The listeners are the counter behind `rdb_changes_since_last_save`, WATCH, clients that wait for keys, the journal
+//! and, once they exist, keyspace notifications and tracking. While nobody listens a change costs one addition.
 
+use super::journal::Journal;
 use super::wait_queue::{Claim, WaitQueues};
 use super::waiting::{Blocker, WaitNews};
 use crate::transaction::{Existence, WatchTable};
@@ -141,14 +142,15 @@ events! {
 }
 
 impl Event {
-    /// Whether a key may now have something that somebody waits for.
+    /// Whether a key may now have something that somebody waits for. Redis 7.0 looks at new keys only, so that a
+    /// client is never served when its key appears over a value of another type (SORT STORE, ZUNIONSTORE).
     fn gives(self) -> bool {
-        use Event::{
-            CopyTo, LPush, MoveTo, NewKey, RPush, RenameTo, Restore, SortStore, XAdd, XGroupDestroy,
-        };
-        let by_lists = matches!(self, LPush | RPush | SortStore);
-        let by_streams = matches!(self, XAdd | XGroupDestroy);
-        by_lists || by_streams || matches!(self, RenameTo | CopyTo | MoveTo | Restore | NewKey)
+        use Event::*;
+        let keys = matches!(self, RenameTo | CopyTo | MoveTo | Restore | NewKey);
+        let lists = matches!(self, LPush | RPush | SortStore);
+        let sorted_sets = matches!(self, ZAdd | ZIncr | ZRangeStore | ZUnionStore | ZInterStore | ZDiffStore);
+        let streams = matches!(self, XAdd | XGroupDestroy);
+        keys || lists || sorted_sets || streams || matches!(self, GeoSearchStore | GeoRadiusStore)
     }
 
     /// Whether a key may now hold something else than before, or nothing.
@@ -192,6 +194,9 @@ pub struct Effects {
     minded: bool,
     /// Changes since the last save.
     dirty: u64,
+    /// How many of them were deadlines that were over, and no command's doing.
+    expirations: u64,
+    pub journal: Journal,
 }
 
 impl Effects {
@@ -207,6 +212,8 @@ impl Effects {
             attentive: false,
             minded: false,
             dirty: 0,
+            expirations: 0,
+            journal: Journal::default(),
         }
     }
 
@@ -218,12 +225,36 @@ impl Effects {
         }
     }
 
+    /// A key was past its deadline and has been removed.
+    #[cold]
+    pub fn expired(&mut self, db: usize, key: &[u8]) {
+        self.record(db, key, Event::Expired);
+        self.expirations += 1;
+        if self.journal.is_on() {
+            self.journal.expired(db, key);
+        }
+    }
+
+    /// Fields of a hash were past their deadline and have been removed; the hash too if it is `emptied`.
+    #[cold]
+    pub(super) fn fields_expired(&mut self, db: usize, key: &[u8], fields: &[Box<[u8]>], emptied: bool) {
+        self.record(db, key, Event::HExpired);
+        self.expirations += 1;
+        if emptied {
+            self.announce(db, key, Event::Del);
+        }
+        if self.journal.is_on() {
+            self.journal.fields_expired(db, key, fields);
+        }
+    }
+
     #[cold]
     fn tell(&mut self, db: usize, key: &[u8], event: Event) {
         if event == Event::Expired {
             self.watch.expired(db, key);
         } else if event.touches() {
             self.watch.changed(db, key);
+            self.journal.touch(db, key);
         }
         if event.gives() || self.minded && event.takes() {
             self.waits.ready(db, key);
@@ -248,6 +279,18 @@ impl Effects {
     pub fn look_around(&mut self) {
         self.attentive = self.listening || !self.watch.is_empty() || !self.waits.is_empty();
         self.minded &= !self.waits.is_empty();
+    }
+
+    /// From here on the journal hears which keys change.
+    pub(super) fn trace(&mut self) {
+        self.journal.trace(true);
+        self.attentive = true;
+    }
+
+    /// The keys that have changed since.
+    pub(super) fn traced(&mut self) -> Vec<(usize, Box<[u8]>)> {
+        self.look_around();
+        self.journal.take_touched()
     }
 
     #[inline]
@@ -301,6 +344,7 @@ impl Effects {
             // It may be about another key than the change itself (the destination of LMOVE).
             if event.touches() {
                 self.watch.changed(db, key);
+                self.journal.touch(db, key);
             }
             if event.gives() || self.minded && event.takes() {
                 self.waits.ready(db, key);
@@ -318,6 +362,18 @@ impl Effects {
 
     pub fn dirty(&self) -> u64 {
         self.dirty
+    }
+
+    /// Changes that commands have made, by which a command is known to have made some.
+    #[inline]
+    pub fn changes(&self) -> u64 {
+        self.dirty - self.expirations
+    }
+
+    /// What has changed so far was loading, and is on disk.
+    pub fn forget_changes(&mut self) {
+        self.dirty = 0;
+        self.expirations = 0;
     }
 
     pub fn listen(&mut self, listening: bool) {

@@ -3,7 +3,7 @@
 //! The caller has a clock and decides how many slices fit; a slice is small enough (some ten microseconds)
 //! that requests in between do not notice.
 
-use super::{Event, Shard};
+use super::Shard;
 use crate::base::UnixMillis;
 
 /// Keys looked at, or entries freed, in one slice.
@@ -20,6 +20,12 @@ impl Shard {
     /// Removes some keys past their deadline. Goes on while more than the acceptable share of what it looks
     /// at was due, as Redis does: that share falls from 10% with the effort.
     pub fn expire_slice(&mut self, now: UnixMillis) -> Maintenance {
+        let found = self.expire_some(now);
+        self.effects.journal.seal();
+        found
+    }
+
+    fn expire_some(&mut self, now: UnixMillis) -> Maintenance {
         if !self.options.active_expire {
             return Maintenance::Rest;
         }
@@ -34,7 +40,7 @@ impl Shard {
             let Shard { databases: all, effects, stats, .. } = self;
             let step = all[db].expire_step(now, SLICE, |entry| {
                 stats.expired_keys += 1;
-                effects.record(db, entry.key(), Event::Expired);
+                effects.expired(db, entry.key());
             });
             if step.examined > 0 && step.expired * 100 > step.examined * acceptable {
                 return Maintenance::More;

@@ -90,6 +90,8 @@ impl Shard {
         while let Some((db, key)) = self.effects.waits().next_ready() {
             while self.serve_one(db, &key, now, held) {}
         }
+        // Keys that were past their deadline.
+        self.effects.journal.seal();
         self.effects.look_around();
     }
 
@@ -117,7 +119,10 @@ impl Shard {
                 false
             }
             Offer::Serve(Blocker { core, id, protocol, no_touch, wish, .. }) => {
-                let bytes = fulfil(&*wish, &mut self.context(db, now, no_touch), key, protocol);
+                let bytes = self.journal_piece(|shard| {
+                    fulfil(&*wish, &mut shard.context(db, now, no_touch), key, protocol)
+                });
+                self.effects.journal.seal();
                 self.effects.wait_news.push(WaitNews { core, id, what: WaitEvent::Served(bytes) });
                 true
             }
@@ -132,12 +137,14 @@ impl Shard {
         protocol: Protocol,
         now: UnixMillis,
     ) -> Option<Vec<u8>> {
-        let mut context = self.context(db, now, true);
-        let suits = match context.peek(key) {
+        let suits = match self.context(db, now, true).peek(key) {
             None => wish.minds_absence(),
             Some(entry) => wish.wants(entry.value()),
         };
-        (suits && claim.take(Outcome::Served)).then(|| fulfil(wish, &mut context, key, protocol))
+        let serves = suits && claim.take(Outcome::Served);
+        serves.then(|| {
+            self.journal_piece(|shard| fulfil(wish, &mut shard.context(db, now, true), key, protocol))
+        })
     }
 }
 

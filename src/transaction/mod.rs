@@ -111,6 +111,11 @@ impl Sequence {
         self.last.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Numbers up to this one have been used, in the life of another process.
+    pub fn raise(&self, number: u64) {
+        self.last.fetch_max(number, Ordering::Relaxed);
+    }
+
     /// Whether a transaction may begin or try again now.
     pub fn admits(&self, ticket: Option<u64>) -> bool {
         let served = self.served.load(Ordering::Acquire);

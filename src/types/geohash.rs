@@ -76,17 +76,19 @@ fn degrees(radians: f64) -> f64 {
 }
 
 /// What is searched, around a centre; sizes in meters.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
     Circle { radius: f64 },
     Box { width: f64, height: f64 },
+    Polygon(Polygon),
 }
 
 impl Shape {
     /// The distance of a point from the centre, if it is within.
-    pub fn distance_within(self, centre: Point, point: Point) -> Option<f64> {
-        match self {
+    pub fn distance_within(&self, centre: Point, point: Point) -> Option<f64> {
+        match *self {
             Self::Circle { radius } => Some(centre.distance_m(point)).filter(|distance| *distance <= radius),
+            Self::Polygon(ref polygon) => polygon.holds(point).then(|| centre.distance_m(point)),
             Self::Box { width, height } => {
                 let level = Point { longitude: centre.longitude, latitude: point.latitude };
                 let within = latitude_distance_m(point.latitude, centre.latitude) <= height / 2.0
@@ -96,10 +98,11 @@ impl Shape {
         }
     }
 
-    fn bounds(self, centre: Point) -> Area {
-        let (width, height) = match self {
+    fn bounds(&self, centre: Point) -> Area {
+        let (width, height) = match *self {
             Self::Circle { radius } => (radius, radius),
             Self::Box { width, height } => (width / 2.0, height / 2.0),
+            Self::Polygon(ref polygon) => return polygon.bounds(),
         };
         let up = degrees(height / EARTH_RADIUS_M);
         // Meridians are nearer to each other at the end that is farther from the equator.
@@ -115,22 +118,32 @@ impl Shape {
 
     /// The ranges of scores, low end included and high end not, that hold all points within: those of a cell
     /// around the centre and of its neighbours, as far as they matter, in the order in which Redis searches them.
-    pub fn score_ranges(self, centre: Point) -> Vec<(f64, f64)> {
-        let reach = match self {
+    pub fn score_ranges(&self, centre: Point) -> Vec<(f64, f64)> {
+        let bounds = self.bounds(centre);
+        let reach = match *self {
             Self::Circle { radius } => radius,
             Self::Box { width, height } => (width / 2.0).hypot(height / 2.0),
+            Self::Polygon(_) => {
+                let corners = bounds.corners().map(|corner| centre.distance_m(corner));
+                corners.into_iter().fold(0.0, f64::max)
+            }
         };
-        let bounds = self.bounds(centre);
         let mut steps = steps_for(reach, centre.latitude);
         let mut cell = Cell::of(centre, LATITUDE_MAX, steps);
         // Near the edge of its cell a search may reach beyond the neighbours.
-        let too_small = cell.moved(0, 1).area().north < bounds.north
-            || cell.moved(0, -1).area().south > bounds.south
-            || cell.moved(1, 0).area().east < bounds.east
-            || cell.moved(-1, 0).area().west > bounds.west;
-        if steps > 1 && too_small {
+        let too_small = |cell: Cell| {
+            cell.moved(0, 1).area().north < bounds.north
+                || cell.moved(0, -1).area().south > bounds.south
+                || cell.moved(1, 0).area().east < bounds.east
+                || cell.moved(-1, 0).area().west > bounds.west
+        };
+        if steps > 1 && too_small(cell) {
             steps -= 1;
             cell = Cell::of(centre, LATITUDE_MAX, steps);
+            // A polygon may be much wider on one side of its centre; then its own cells are searched.
+            if matches!(self, Self::Polygon(_)) && too_small(cell) {
+                return bounds.score_ranges();
+            }
         }
         let area = cell.area();
         let matters = |east: i32, north: i32| {
@@ -151,6 +164,59 @@ impl Shape {
             }
         }
         ranges
+    }
+}
+
+/// An area between straight lines on the map of degrees, each vertex joined to the next and the last to the first.
+/// It does not reach over the date line: the way between two longitudes is the one that does not cross it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Polygon {
+    vertices: Box<[Point]>,
+}
+
+impl Polygon {
+    pub const VERTICES_MIN: usize = 3;
+
+    pub fn new(vertices: Box<[Point]>) -> Self {
+        assert!(vertices.len() >= Self::VERTICES_MIN, "fewer vertices enclose nothing");
+        Self { vertices }
+    }
+
+    /// The middle of the vertices in space, seen from the middle of the earth: where distances begin.
+    pub fn centre(&self) -> Point {
+        let (mut x, mut y, mut z) = (0.0, 0.0, 0.0);
+        for vertex in &self.vertices {
+            let (longitude, latitude) = (radians(vertex.longitude), radians(vertex.latitude));
+            x += latitude.cos() * longitude.cos();
+            y += latitude.cos() * longitude.sin();
+            z += latitude.sin();
+        }
+        Point { longitude: degrees(y.atan2(x)), latitude: degrees(z.atan2(x.hypot(y))) }
+    }
+
+    /// Whether a line from the point to the east crosses the border an odd number of times. Of the border itself
+    /// the western and southern sides belong to it.
+    fn holds(&self, point: Point) -> bool {
+        let last = self.vertices.last().expect("at least three");
+        let edges = std::iter::once(last).chain(&self.vertices).zip(&self.vertices);
+        let crosses = |(from, to): (&Point, &Point)| {
+            (to.latitude > point.latitude) != (from.latitude > point.latitude) && {
+                let slope = (from.longitude - to.longitude) / (from.latitude - to.latitude);
+                point.longitude < (point.latitude - to.latitude) * slope + to.longitude
+            }
+        };
+        edges.filter(|edge| crosses(*edge)).count() % 2 == 1
+    }
+
+    fn bounds(&self) -> Area {
+        let longitudes = || self.vertices.iter().map(|vertex| vertex.longitude);
+        let latitudes = || self.vertices.iter().map(|vertex| vertex.latitude);
+        Area {
+            west: longitudes().fold(f64::INFINITY, f64::min),
+            east: longitudes().fold(f64::NEG_INFINITY, f64::max),
+            south: latitudes().fold(f64::INFINITY, f64::min),
+            north: latitudes().fold(f64::NEG_INFINITY, f64::max),
+        }
     }
 }
 
@@ -175,6 +241,41 @@ struct Area {
     east: f64,
     south: f64,
     north: f64,
+}
+
+impl Area {
+    fn corners(self) -> [Point; 4] {
+        let corner = |longitude, latitude| Point { longitude, latitude };
+        [
+            corner(self.west, self.south),
+            corner(self.west, self.north),
+            corner(self.east, self.south),
+            corner(self.east, self.north),
+        ]
+    }
+
+    /// The ranges of scores of the smallest cells of which nine or fewer cover it.
+    fn score_ranges(self) -> Vec<(f64, f64)> {
+        const CELLS_MAX: u32 = 9;
+        let [low, _, _, high] = self.corners();
+        for steps in (1..=STEPS_MAX).rev() {
+            let place = |point: Point| {
+                let bits = Cell::of(point, LATITUDE_MAX, steps).bits;
+                // The easternmost and northernmost degree have a place beyond the last.
+                let most = u32::MAX >> (32 - steps);
+                (gather(bits >> 1).min(most), gather(bits).min(most))
+            };
+            let ((west, south), (east, north)) = (place(low), place(high));
+            let (columns, rows) = (east - west + 1, north - south + 1);
+            if columns.saturating_mul(rows) <= CELLS_MAX {
+                let cell = |column, row| Cell { bits: spread(row) | spread(column) << 1, steps }.scores();
+                return (west..=east)
+                    .flat_map(|column| (south..=north).map(move |row| cell(column, row)))
+                    .collect();
+            }
+        }
+        unreachable!("four cells cover the earth")
+    }
 }
 
 /// A prefix of a geohash: `steps` bits of each coordinate.
@@ -335,5 +436,80 @@ mod tests {
                 }
             }
         }
+
+        /// The model: a point is within a polygon that does not cross itself if, seen from the point, the vertices
+        /// go all the way round. Points that lie nearly on the border are left out.
+        #[test]
+        fn polygons_hold_what_they_go_round(polygon in star(), point in point(), near in 0..40_usize, at in 0.0..1.0_f64) {
+            let vertices = polygon.vertices.clone();
+            let vertex = vertices[near % vertices.len()];
+            // Half of the points are near the border.
+            let centre = polygon.centre();
+            let point = if near >= 20 { point } else {
+                let toward = |from: f64, to: f64| from + (to - from) * at * 1.4;
+                Point {
+                    longitude: toward(centre.longitude, vertex.longitude),
+                    latitude: toward(centre.latitude, vertex.latitude),
+                }
+            };
+            prop_assume!(point.is_valid());
+            let score = point.to_score();
+            let point = Point::from_score(score);
+            let angle = |vertex: &Point| {
+                (vertex.latitude - point.latitude).atan2(vertex.longitude - point.longitude)
+            };
+            let (mut turned, mut on_border) = (0.0, false);
+            for (index, vertex) in vertices.iter().enumerate() {
+                let by = angle(&vertices[(index + 1) % vertices.len()]) - angle(vertex);
+                let by = by - (by / (2.0 * PI)).round() * 2.0 * PI;
+                on_border |= by.abs() > PI - 1e-6;
+                turned += by;
+            }
+            prop_assume!(!on_border);
+            let shape = Shape::Polygon(polygon);
+            let within = shape.distance_within(centre, point);
+            prop_assert_eq!(within.is_some(), turned.abs() > PI);
+            if within.is_some() {
+                let ranges = shape.score_ranges(centre);
+                prop_assert!(ranges.len() <= 9);
+                prop_assert!(ranges.iter().any(|(low, high)| (*low..*high).contains(&score)), "{:?}", ranges);
+            }
+        }
+    }
+
+    /// Polygons that do not cross themselves: the vertices go round a middle, each at its own distance.
+    fn star() -> impl Strategy<Value = Polygon> {
+        let size = prop_oneof![0.0001..0.01_f64, 0.01..5.0_f64, 5.0..170.0_f64];
+        (point(), size, 0.05..1.0_f64, prop::collection::vec(0.2..1.0_f64, 3..20), any::<bool>()).prop_map(
+            |(middle, size, flat, reaches, backward)| {
+                let count = reaches.len() as f64;
+                let vertex = |(index, reach): (usize, f64)| {
+                    let (sin, cos) = (index as f64 / count * 2.0 * PI).sin_cos();
+                    Point {
+                        longitude: middle.longitude + cos * reach * size.min(179.0 - middle.longitude.abs()),
+                        latitude: middle.latitude
+                            + sin * reach * (size * flat).min(85.05 - middle.latitude.abs()),
+                    }
+                };
+                let mut vertices: Vec<Point> = reaches.into_iter().enumerate().map(vertex).collect();
+                if backward {
+                    vertices.reverse();
+                }
+                Polygon::new(vertices.into())
+            },
+        )
+    }
+
+    #[test]
+    fn of_the_border_of_a_square_the_west_and_the_south_belong_to_it() {
+        let point = |longitude, latitude| Point { longitude, latitude };
+        let square =
+            Polygon::new([point(0.0, 0.0), point(2.0, 0.0), point(2.0, 2.0), point(0.0, 2.0)].into());
+        assert!(
+            square.holds(point(0.0, 1.0)) && square.holds(point(1.0, 0.0)) && square.holds(point(0.0, 0.0))
+        );
+        assert!(!square.holds(point(2.0, 1.0)) && !square.holds(point(1.0, 2.0)));
+        let centre = square.centre();
+        assert!((centre.longitude - 1.0).abs() < 1e-9 && (centre.latitude - 1.0).abs() < 1e-3, "{centre:?}");
     }
 }

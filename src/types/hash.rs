@@ -33,6 +33,15 @@ pub enum HashRef<'a> {
 }
 
 impl Hash {
+    /// An empty hash in the form that suits so many fields.
+    pub fn for_len(len: usize, limits: &EncodingLimits) -> Self {
+        let mut hash = Self::default();
+        if len > limits.hash_max_listpack_entries {
+            hash.table_mut(limits);
+        }
+        hash
+    }
+
     /// The hash as it is at a moment.
     #[inline]
     pub fn at(&self, now: UnixMillis) -> HashRef<'_> {
@@ -61,6 +70,19 @@ impl Hash {
 
     pub fn get(&self, field: &[u8], now: UnixMillis) -> Option<Entry<'_>> {
         self.at(now).get(field)
+    }
+
+    /// See [`Value::prefetch_member`].
+    #[inline]
+    pub fn prefetch_field(&self, field: &[u8]) -> Option<u64> {
+        if let Self::Table(table) = self { Some(table.pairs.prefetch(field)) } else { None }
+    }
+
+    #[inline]
+    pub fn prefetch_record(&self, hash: u64) {
+        if let Self::Table(table) = self {
+            table.pairs.prefetch_record(hash);
+        }
     }
 
     /// Sets a field, which loses its deadline; returns whether it is new.
@@ -167,8 +189,8 @@ impl Hash {
         had
     }
 
-    /// Removes up to `count` fields that are due; returns how many.
-    pub fn remove_due(&mut self, now: UnixMillis, count: usize) -> usize {
+    /// Removes up to `count` fields that are due, and names each; returns how many.
+    pub fn remove_due(&mut self, now: UnixMillis, count: usize, mut visit: impl FnMut(Box<[u8]>)) -> usize {
         let Self::Table(table) = self else { return 0 };
         let HashTable { pairs, deadlines } = &mut **table;
         let mut removed = 0;
@@ -178,6 +200,7 @@ impl Hash {
             {
                 let was_there = pairs.remove(&field);
                 debug_assert!(was_there, "H2");
+                visit(field);
                 removed += 1;
             }
         }
@@ -477,13 +500,13 @@ mod tests {
         assert_eq!(hash.at(NOW).scan(0, 10, |_, _| visited += 1), 0);
         assert_eq!(visited, 2);
         assert_eq!(hash.len(), 3, "until it is removed");
-        assert_eq!(hash.remove_due(NOW, 10), 1);
+        assert_eq!(hash.remove_due(NOW, 10, drop), 1);
         assert!(!hash.set(b"b", b"w", &limits));
         assert_eq!((hash.deadline(b"b"), hash.earliest_deadline()), (None, None));
         hash.set_deadline(b"b", UnixMillis(500), &limits);
         hash.set_deadline(b"c", UnixMillis(500), &limits);
         assert!(hash.at(NOW).random(|| 7).is_none());
-        assert_eq!(hash.remove_due(NOW, 10), 2);
+        assert_eq!(hash.remove_due(NOW, 10, drop), 2);
         assert!(hash.is_empty());
     }
 
@@ -522,7 +545,7 @@ mod tests {
             for (field, value) in &visible {
                 prop_assert_eq!(hash.get(field, NOW).map(Entry::to_vec), Some(value.clone()));
             }
-            hash.remove_due(NOW, usize::MAX);
+            hash.remove_due(NOW, usize::MAX, drop);
             prop_assert_eq!(hash.len(), visible.len());
             let mut random = 0_u64;
             let mut seen = BTreeSet::new();

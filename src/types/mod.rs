@@ -50,6 +50,29 @@ const _: () = {
     travels::<Value>();
 };
 
+impl Value {
+    /// Stage 1 of looking up members of a large collection ahead of time: asks the memory for where a member is
+    /// noted. The result is for [`Value::prefetch_record`], a few members later.
+    #[inline]
+    pub fn prefetch_member(&self, member: &[u8]) -> Option<u64> {
+        match self {
+            Self::Set(set) => set.prefetch_member(member),
+            Self::Hash(hash) => hash.prefetch_field(member),
+            _ => None,
+        }
+    }
+
+    /// Stage 2: asks for the member itself.
+    #[inline]
+    pub fn prefetch_record(&self, hash: u64) {
+        match self {
+            Self::Set(set) => set.prefetch_record(hash),
+            Self::Hash(pairs) => pairs.prefetch_record(hash),
+            _ => {}
+        }
+    }
+}
+
 /// A Rust type that is the payload of one [`Value`] variant.
 pub trait DataType: Default {
     fn of(value: &Value) -> Option<&Self>;

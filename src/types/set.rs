@@ -28,6 +28,15 @@ pub enum SetRef<'a> {
 }
 
 impl Set {
+    /// An empty set in the form that suits so many members, whatever they are.
+    pub fn for_len(len: usize, limits: &EncodingLimits) -> Self {
+        let mut set = Self::default();
+        if len > limits.set_max_intset_entries.max(limits.set_max_listpack_entries) {
+            set.convert_to_table(limits);
+        }
+        set
+    }
+
     #[inline]
     pub fn as_ref(&self) -> SetRef<'_> {
         match self {
@@ -85,6 +94,19 @@ impl Set {
         }
         let Self::Table(set) = self else { unreachable!("the other encodings have returned") };
         set.insert(member, b"")
+    }
+
+    /// See [`Value::prefetch_member`].
+    #[inline]
+    pub fn prefetch_member(&self, member: &[u8]) -> Option<u64> {
+        if let Self::Table(set) = self { Some(set.prefetch(member)) } else { None }
+    }
+
+    #[inline]
+    pub fn prefetch_record(&self, hash: u64) {
+        if let Self::Table(set) = self {
+            set.prefetch_record(hash);
+        }
     }
 
     /// Removes a member; false if it is not there.

@@ -149,6 +149,37 @@ impl SortedSet {
         set
     }
 
+    /// An empty set in the form that suits so many members.
+    pub fn for_len(len: usize, limits: &EncodingLimits) -> Self {
+        if len > limits.zset_max_listpack_entries {
+            return Self::Ranked(Box::new(Ranked::new(limits.hash_seed)));
+        }
+        Self::default()
+    }
+
+    /// Takes a listpack of members and scores from outside, unless it breaks Z1 or texts that spell integers are
+    /// not kept as such.
+    pub fn from_pack(pack: Listpack) -> Option<Self> {
+        let mut entries = pack.iter();
+        let mut before: Option<(f64, Entry<'_>)> = None;
+        let (mut scratch, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
+        while let Some(member) = entries.next() {
+            let score = match entries.next()? {
+                Entry::Int(score) => score as f64,
+                Entry::Str(text) => double::parse(text)?,
+            };
+            let follows = before.is_none_or(|(least, name)| {
+                let (name, member) = (name.as_bytes(&mut other), member.as_bytes(&mut scratch));
+                least < score || least == score && name < member
+            });
+            if !follows || !member.is_canonical() {
+                return None;
+            }
+            before = Some((score, member));
+        }
+        Some(Self::Packed(pack))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

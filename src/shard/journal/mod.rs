@@ -1,4 +1,235 @@
-//! The journal of a shard: numbered effects of every command, in order. Its readers are the append-only file and, later, replicas
-//! and the migration of slots.
+//! The journal of a shard: numbered effects of every command, in order. Its readers are the append-only file and,
+//! later, replicas and the migration of slots.
+//!
+//! What belongs together is a *unit* and becomes one record: a command with the keys that it found to be past their
+//! deadline; one EXEC; one shard's part of a transaction over several shards; a slice of active expiry.
+//!
+//! ```text
+//! handler runs        Effects::expired            a DEL joins the unit
+//!                     Context::propagate          an effect joins the unit, and stands in place of the command
+//! it has run          Shard::journal_command      the command itself joins, if it has changed something
+//!                     or Shard::journal_piece     work without arguments: what it touched is rebuilt, unless it has spoken
+//! the unit is over    Journal::seal               one more record
+//! a hop is over       Journal::take_unit          kept with the transaction until that ends here, then `seal_part`
+//! ```
+//!
+//! An effect is replayed at a time at which nothing is past its deadline: with a clock of zero. What is, says so by
+//! an effect of its own.
+//!
+//! Invariants
+//!   J1  Each record's sequence is one more than that of the one before.
+//!   J2  While it is off nothing is collected, and a unit costs one predictable branch.
+//!   J3  Every change of the shard is in the unit before another unit begins; what a reader takes ends with a whole unit.
 
+pub mod rebuild;
 pub mod record;
+
+use record::{Membership, RecordWriter, write_effect};
+
+/// A buffer that has grown beyond this is not kept.
+const KEEP_BYTES: usize = 1 << 20;
+
+#[derive(Default)]
+pub struct Journal {
+    on: bool,
+    /// Deletions of keys past their deadline are written as UNLINK (`lazyfree-lazy-expire`).
+    unlinks: bool,
+    /// The effects of the unit in progress.
+    unit: Vec<u8>,
+    /// The work in progress has said what stands in its place.
+    said: bool,
+    /// The work in progress has no arguments: the keys that it touches are noted.
+    tracing: bool,
+    touched: Vec<(usize, Box<[u8]>)>,
+    /// Several commands are one unit (EXEC).
+    held: bool,
+    /// Records that no reader has taken yet.
+    sealed: Vec<u8>,
+    first: u64,
+    last: u64,
+    /// A snapshot has everything up to this record; what follows belongs to this generation of files.
+    cut: Option<Cut>,
+}
+
+/// A place in the journal at which a snapshot was taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Cut {
+    /// The last record that the snapshot has.
+    pub sequence: u64,
+    pub generation: u64,
+}
+
+/// Records that a reader takes over.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Sealed {
+    /// Whole records, back to back, as [`record`] describes them.
+    pub bytes: Vec<u8>,
+    pub first: u64,
+    pub last: u64,
+}
+
+impl Journal {
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// Begins to write; the first record has the number behind `sequence`. No transaction may be under way here.
+    pub fn start(&mut self, sequence: u64) {
+        *self =
+            Self { on: true, unlinks: self.unlinks, first: sequence + 1, last: sequence, ..Self::default() };
+    }
+
+    /// Ends it; what nobody has taken is lost.
+    pub fn stop(&mut self) {
+        *self = Self { unlinks: self.unlinks, ..Self::default() };
+    }
+
+    pub fn set_unlinks(&mut self, unlinks: bool) {
+        self.unlinks = unlinks;
+    }
+
+    /// The number of the last record, or of the one before the first.
+    pub fn last_sequence(&self) -> u64 {
+        self.last
+    }
+
+    /// Marks this place, with all shards at rest.
+    pub fn cut(&mut self, generation: u64) {
+        self.cut = Some(Cut { sequence: self.last, generation });
+    }
+
+    /// To be asked before `take`: where the records that it gives out are to be divided.
+    pub fn take_cut(&mut self) -> Option<Cut> {
+        self.cut.take()
+    }
+
+    /// Whether there is something to take.
+    #[inline]
+    pub fn has_sealed(&self) -> bool {
+        !self.sealed.is_empty()
+    }
+
+    /// Bytes that wait for a reader.
+    pub fn sealed_bytes(&self) -> usize {
+        self.sealed.len()
+    }
+
+    /// Gives out the records since the last time; `spare` is a buffer to go on with, for instance the one given out
+    /// before.
+    pub fn take(&mut self, mut spare: Vec<u8>) -> Option<Sealed> {
+        debug_assert!(!self.held && !self.tracing, "J3");
+        if self.sealed.is_empty() {
+            return None;
+        }
+        spare.clear();
+        let bytes = std::mem::replace(&mut self.sealed, spare);
+        let sealed = Sealed { bytes, first: self.first, last: self.last };
+        self.first = self.last + 1;
+        Some(sealed)
+    }
+
+    /// An effect of the unit.
+    pub fn effect<'a>(&mut self, db: usize, arguments: impl ExactSizeIterator<Item = &'a [u8]>) {
+        debug_assert!(self.on, "J2");
+        write_effect(&mut self.unit, db, arguments);
+    }
+
+    /// An effect in place of the command that is running.
+    pub fn say<'a>(&mut self, db: usize, arguments: impl ExactSizeIterator<Item = &'a [u8]>) {
+        self.said = true;
+        self.effect(db, arguments);
+    }
+
+    /// The command that is running has no effect but those that it says.
+    pub fn say_nothing(&mut self) {
+        self.said = true;
+    }
+
+    pub(super) fn expired(&mut self, db: usize, key: &[u8]) {
+        let name: &[u8] = if self.unlinks { b"UNLINK" } else { b"DEL" };
+        write_effect(&mut self.unit, db, [name, key].into_iter());
+    }
+
+    pub(super) fn fields_expired(&mut self, db: usize, key: &[u8], fields: &[Box<[u8]>]) {
+        let arguments: Vec<&[u8]> =
+            [b"HDEL", key].into_iter().chain(fields.iter().map(|field| &**field)).collect();
+        write_effect(&mut self.unit, db, arguments.into_iter());
+    }
+
+    pub(super) fn touch(&mut self, db: usize, key: &[u8]) {
+        if self.tracing && !self.touched.iter().any(|(other, name)| *other == db && **name == *key) {
+            self.touched.push((db, key.into()));
+        }
+    }
+
+    /// Ends a piece of work; whether it has said what stands in its place.
+    pub(super) fn end_work(&mut self) -> bool {
+        std::mem::take(&mut self.said)
+    }
+
+    pub(super) fn trace(&mut self, tracing: bool) {
+        self.tracing = tracing;
+        self.touched.clear();
+    }
+
+    pub(super) fn take_touched(&mut self) -> Vec<(usize, Box<[u8]>)> {
+        self.tracing = false;
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Until [`Journal::release`] everything is one unit.
+    pub fn hold(&mut self) {
+        self.held = self.on;
+    }
+
+    pub fn release(&mut self) {
+        self.held = false;
+        self.seal();
+    }
+
+    /// Ends a unit; one without effects leaves no record.
+    #[inline]
+    pub fn seal(&mut self) {
+        if !self.unit.is_empty() && !self.held {
+            self.write(None);
+        }
+    }
+
+    pub fn unit_is_empty(&self) -> bool {
+        self.unit.is_empty()
+    }
+
+    /// Ends this shard's part of a transaction over several; it leaves a record in any case.
+    pub fn seal_part(&mut self, membership: &Membership) {
+        debug_assert!(
+            membership.participants.len() > 1 && membership.participants.is_sorted(),
+            "a part of several"
+        );
+        if self.on {
+            self.write(Some(membership));
+        }
+    }
+
+    /// Takes the effects of the unit out, to be put back when their transaction ends here.
+    pub fn take_unit(&mut self, into: &mut Vec<u8>) {
+        into.append(&mut self.unit);
+    }
+
+    pub fn put_unit(&mut self, mut effects: Vec<u8>) {
+        if self.on {
+            self.unit.append(&mut effects);
+        }
+    }
+
+    fn write(&mut self, membership: Option<&Membership>) {
+        self.last += 1;
+        let mut writer = RecordWriter::new(&mut self.sealed, self.last, membership);
+        writer.effects(&self.unit);
+        writer.seal();
+        if self.unit.capacity() > KEEP_BYTES {
+            self.unit = Vec::new();
+        }
+        self.unit.clear();
+    }
+}

@@ -80,6 +80,15 @@ impl<'a> Entry<'a> {
         self.as_bytes(&mut itoa::Buffer::new()).to_vec()
     }
 
+    /// Whether this is how its text is kept: one that spells an integer as the integer. Bytes from outside may have it
+    /// otherwise.
+    pub fn is_canonical(self) -> bool {
+        match self {
+            Self::Int(_) => true,
+            Self::Str(text) => Self::of(text) == self,
+        }
+    }
+
     /// The bytes this takes in a listpack.
     #[inline]
     pub fn encoded_bytes(self) -> usize {

@@ -6,13 +6,18 @@
 //! cargo run --release --example load -- --port 6379 --command get --pipeline 16 --seconds 5
 //! ```
 //!
+//! `--request` sends any command with random numbers in it: see `template`.
+//!
 //! Closed loop: every connection sends a batch of `--pipeline` commands, waits for all their replies, sends the next.
 //! The latency of a command is that of its batch, from the first byte sent to the last byte received.
 //!
 //! Invariants
 //!   L1  Every reply is compared byte for byte: each value begins with its own key, so a swapped reply is noticed.
-//!   L2  All commands of a run have the same length, and so have all replies: a batch is patched, never built.
+//!       Of `--request` the replies are counted, and each has to begin as `--expect` says.
+//!   L2  All commands of a run have the same length: a batch is patched, never built.
 //!   L3  Operations, server CPU and client CPU are read at the same two moments; batches outside are not counted.
+
+mod template;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -23,17 +28,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use template::{Scanner, Template};
 
 /// `key:` and twelve digits, as `redis-benchmark` spells its random keys.
 const KEY_BYTES: usize = 16;
 const SLOWEST_NS: u64 = 60_000_000_000;
 const READ_SLACK: usize = 64;
 
-const USAGE: &str = "usage: load [--host H] [--port N] [--command get|set|mset|mget|ping] [--keys N] [--value-bytes N]
+const USAGE: &str = "usage: load [--host H] [--port N] [--command get|set|mset|mget|exec|ping] [--keys N] [--value-bytes N]
             [--multi N] [--pipeline N] [--connections N] [--threads N] [--cpus LIST] [--seconds S] [--warmup S]
-            [--server-pid PID] [--seed N] [--fill]
+            [--server-pid PID] [--seed N] [--fill] [--request TEMPLATE --expect PREFIX]
   --fill        write every key once, in order, and stop
-  --multi       keys per MSET or MGET (10)
+  --multi       keys per MSET or MGET, SETs of one slot per EXEC, at most 10 (10)
   --server-pid  also report that process's CPU time over the measured interval";
 
 fn main() {
@@ -59,6 +65,7 @@ enum Verb {
     Set,
     MultiSet,
     MultiGet,
+    Exec,
     Ping,
 }
 
@@ -77,6 +84,7 @@ struct Options {
     server_pid: Option<i32>,
     seed: u64,
     fill: bool,
+    template: Option<Template>,
 }
 
 impl Options {
@@ -99,9 +107,13 @@ impl Options {
             "set" => Verb::Set,
             "mset" => Verb::MultiSet,
             "mget" => Verb::MultiGet,
+            "exec" => Verb::Exec,
             "ping" => Verb::Ping,
             other => return Err(format!("unknown command {other}")),
         };
+        let expected = given.remove("--expect").unwrap_or_default();
+        let template =
+            given.remove("--request").map(|words| Template::parse(&words, &expected)).transpose()?;
         let cpus: String = given.remove("--cpus").unwrap_or_default();
         let cpus: Result<Vec<usize>, _> =
             cpus.split(',').filter(|cpu| !cpu.is_empty()).map(str::parse).collect();
@@ -124,6 +136,7 @@ impl Options {
             })?,
             seed: number(&mut given, "--seed", 1)?,
             fill,
+            template,
         };
         if let Some(name) = given.keys().next() {
             return Err(format!("unknown option {name}"));
@@ -327,6 +340,20 @@ impl Plan {
                 }
                 plan.reply = b"+OK\r\n".to_vec();
             }
+            Verb::Exec => {
+                plan.request = b"*1\r\n$5\r\nMULTI\r\n".to_vec();
+                for index in 0..options.multi {
+                    let length = KEY_BYTES + "{}:0".len();
+                    plan.request.extend_from_slice(format!("*3\r\n$3\r\nSET\r\n${length}\r\n{{").as_bytes());
+                    plan.request_holes.push((plan.request.len(), 0));
+                    plan.request.extend_from_slice(&[b'k'; KEY_BYTES]);
+                    plan.request.extend_from_slice(format!("}}:{}\r\n", index % 10).as_bytes());
+                    plan.add_value(options.value_bytes, 0);
+                }
+                plan.request.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+                let (queued, done) = ("+QUEUED\r\n".repeat(options.multi), "+OK\r\n".repeat(options.multi));
+                plan.reply = format!("+OK\r\n{queued}*{}\r\n{done}", options.multi).into_bytes();
+            }
             Verb::MultiGet => {
                 plan.keys_per_command = options.multi;
                 plan.request = format!("*{}\r\n$4\r\nMGET\r\n", 1 + options.multi).into_bytes();
@@ -393,6 +420,7 @@ struct Connection {
     started: Instant,
     wants_write: bool,
     done: bool,
+    scanner: Scanner,
 }
 
 fn work(
@@ -405,6 +433,8 @@ fn work(
         pin(options.cpus[index % options.cpus.len()])?;
     }
     let plan = &shared.plan;
+    let template = options.template.as_ref();
+    let command: &[u8] = template.map_or(&plan.request, |template| &template.request);
     let share =
         options.connections / options.threads + usize::from(index < options.connections % options.threads);
     let mut keys = KeySource::new(options, shared, index as u64);
@@ -422,7 +452,7 @@ fn work(
         poll.add(stream.as_raw_fd(), token)?;
         connections.push(Connection {
             stream,
-            request: plan.request.repeat(options.pipeline),
+            request: command.repeat(options.pipeline),
             sent: 0,
             keys: vec![[0; KEY_BYTES]; plan.keys_per_command * options.pipeline],
             input: vec![0; plan.reply.len() * options.pipeline + READ_SLACK],
@@ -431,12 +461,13 @@ fn work(
             started: Instant::now(),
             wants_write: false,
             done: false,
+            scanner: Scanner::default(),
         });
     }
 
     let mut running = share;
     for (token, connection) in connections.iter_mut().enumerate() {
-        if connection.begin(plan, &mut keys, Instant::now()) {
+        if connection.begin(plan, template, &mut keys, Instant::now()) {
             connection.flush(&poll, token)?;
         } else {
             connection.done = true;
@@ -455,7 +486,11 @@ fn work(
             if connection.wants_write {
                 connection.flush(&poll, token)?;
             }
-            if !connection.receive(plan, options.pipeline)? {
+            let complete = match template {
+                None => connection.receive(plan, options.pipeline)?,
+                Some(template) => connection.count_replies(template, options.pipeline)?,
+            };
+            if !complete {
                 continue;
             }
             let now = Instant::now();
@@ -464,7 +499,7 @@ fn work(
                 let elapsed_ns = (now - connection.started).as_nanos() as u64;
                 latencies.saturating_record_n(elapsed_ns.max(1), options.pipeline as u64);
             }
-            if connection.begin(plan, &mut keys, now) {
+            if connection.begin(plan, template, &mut keys, now) {
                 connection.flush(&poll, token)?;
             } else {
                 connection.done = true;
@@ -477,9 +512,23 @@ fn work(
 
 impl Connection {
     /// Patches the next batch's keys into the request; false when there are no more keys.
-    fn begin(&mut self, plan: &Plan, source: &mut KeySource<'_>, now: Instant) -> bool {
+    fn begin(
+        &mut self,
+        plan: &Plan,
+        template: Option<&Template>,
+        source: &mut KeySource<'_>,
+        now: Instant,
+    ) -> bool {
         if source.is_exhausted() {
             return false;
+        }
+        if let Some(template) = template {
+            for request in self.request.chunks_exact_mut(template.request.len()) {
+                source.patch(template, request);
+            }
+            (self.sent, self.received, self.started) = (0, 0, now);
+            self.scanner = Scanner::default();
+            return true;
         }
         for key in &mut self.keys {
             source.next_into(key);
@@ -550,6 +599,25 @@ impl Connection {
         Ok(false)
     }
 
+    /// The same by the form of the replies alone.
+    fn count_replies(&mut self, template: &Template, pipeline: usize) -> Result<bool, String> {
+        if self.input.len() - self.received < 16 * 1024 {
+            self.input.resize(self.input.len() + 64 * 1024, 0);
+        }
+        match self.stream.read(&mut self.input[self.received..]) {
+            Ok(0) => return Err("the server closed the connection".into()),
+            Ok(count) => self.received += count,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(format!("receive: {error}")),
+        }
+        let passed = self.scanner.scan(&self.input[..self.received], &template.expected)?;
+        self.input.copy_within(passed..self.received, 0);
+        self.received -= passed;
+        Ok(self.scanner.replies == pipeline)
+    }
+
     fn wrong_reply(&self, plan: &Plan) -> String {
         let from = self.checked * plan.reply.len();
         let until = self.received.min(from + plan.reply.len().min(200));
@@ -585,24 +653,35 @@ impl<'a> KeySource<'a> {
         self.sequence.is_some_and(|sequence| sequence.load(Ordering::Relaxed) >= self.keys)
     }
 
+    fn patch(&mut self, template: &Template, request: &mut [u8]) {
+        let command = self.sequence.map(|sequence| sequence.fetch_add(1, Ordering::Relaxed) % self.keys);
+        let state = &mut self.state;
+        template.patch(request, &self.digits, |below| match command {
+            Some(command) => command % below,
+            None => random_below(state, below),
+        });
+    }
+
     fn next_into(&mut self, key: &mut [u8; KEY_BYTES]) {
         let number = match self.sequence {
             // A batch that reaches beyond the last key is filled up with the first ones again.
             Some(sequence) => sequence.fetch_add(1, Ordering::Relaxed) % self.keys,
-            None => {
-                // xorshift64*, the high half scaled to the range.
-                self.state ^= self.state >> 12;
-                self.state ^= self.state << 25;
-                self.state ^= self.state >> 27;
-                let random = self.state.wrapping_mul(0x2545_F491_4F6C_DD1D);
-                ((u128::from(random) * u128::from(self.keys)) >> 64) as u64
-            }
+            None => random_below(&mut self.state, self.keys),
         };
         key[..4].copy_from_slice(b"key:");
         key[4..8].copy_from_slice(&self.digits[(number / 100_000_000 % 10_000) as usize]);
         key[8..12].copy_from_slice(&self.digits[(number / 10_000 % 10_000) as usize]);
         key[12..].copy_from_slice(&self.digits[(number % 10_000) as usize]);
     }
+}
+
+/// xorshift64*, the high half scaled to the range.
+fn random_below(state: &mut u64, below: u64) -> u64 {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    let random = state.wrapping_mul(0x2545_F491_4F6C_DD1D);
+    ((u128::from(random) * u128::from(below)) >> 64) as u64
 }
 
 struct Poll(RawFd);

@@ -1,0 +1,90 @@
+//! A value as the commands that make it anew: how a value that has moved between shards stands in the journal, and
+//! how an append-only file is rewritten as commands.
+
+use crate::base::{UnixMillis, double};
+use crate::keyspace::{Entry, ValueRef};
+use crate::resp::{Argv, ArgvBuf};
+use crate::types::Value;
+
+/// Elements per command, as in Redis.
+const CHUNK: usize = 64;
+
+/// Gives out the commands that make a key what it is, provided that it does not exist. Deadlines of fields are set by
+/// HPEXPIREAT, which redis-server 7.0 does not know.
+pub fn rebuild(entry: Entry<'_>, mut each: impl FnMut(Argv<'_>)) {
+    let key = entry.key();
+    let mut chunks = Chunks { key, argv: ArgvBuf::new(), elements: 0, each: &mut each };
+    let mut scratch = itoa::Buffer::new();
+    if let Some(string) = entry.as_string() {
+        chunks.once(&[b"SET", key, string.as_bytes(&mut scratch)]);
+    } else if let Some(set) = entry.value().as_set() {
+        set.for_each(|member| chunks.element(b"SADD", &[member.as_bytes(&mut itoa::Buffer::new())]));
+    } else if let Some(hash) = entry.value().as_hash(UnixMillis(0)) {
+        hash.for_each(|field, value| {
+            let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
+            chunks.element(b"HSET", &[field.as_bytes(&mut one), value.as_bytes(&mut other)]);
+        });
+        chunks.flush();
+        if let ValueRef::Boxed(Value::Hash(hash)) = entry.value() {
+            for (field, deadline) in hash.deadlines().into_iter().flat_map(|deadlines| deadlines.iter()) {
+                let at = scratch.format(deadline.0);
+                chunks.once(&[b"HPEXPIREAT", key, at.as_bytes(), b"FIELDS", b"1", field]);
+            }
+        }
+    } else {
+        match entry.value() {
+            ValueRef::Boxed(Value::List(list)) => {
+                list.iter().for_each(|element| chunks.element(b"RPUSH", &[element.as_bytes(&mut scratch)]));
+            }
+            ValueRef::Boxed(Value::SortedSet(set)) => {
+                let mut text = Vec::with_capacity(32);
+                set.each(|member, score| {
+                    text.clear();
+                    double::write_g17(score, &mut text);
+                    chunks.element(b"ZADD", &[&text, member]);
+                });
+            }
+            _ => unreachable!("every type has its commands"),
+        }
+    }
+    chunks.flush();
+    if let Some(deadline) = entry.deadline() {
+        chunks.once(&[b"PEXPIREAT", key, scratch.format(deadline.0).as_bytes()]);
+    }
+}
+
+/// Collects elements into commands of [`CHUNK`].
+struct Chunks<'a, F: FnMut(Argv<'_>)> {
+    key: &'a [u8],
+    argv: ArgvBuf,
+    elements: usize,
+    each: &'a mut F,
+}
+
+impl<F: FnMut(Argv<'_>)> Chunks<'_, F> {
+    fn element(&mut self, command: &[u8], words: &[&[u8]]) {
+        if self.elements == 0 {
+            self.argv.push(command);
+            self.argv.push(self.key);
+        }
+        words.iter().for_each(|word| self.argv.push(word));
+        self.elements += 1;
+        if self.elements == CHUNK {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.elements > 0 {
+            (self.each)(self.argv.as_argv());
+            self.argv.clear();
+            self.elements = 0;
+        }
+    }
+
+    fn once(&mut self, words: &[&[u8]]) {
+        words.iter().for_each(|word| self.argv.push(word));
+        (self.each)(self.argv.as_argv());
+        self.argv.clear();
+    }
+}
