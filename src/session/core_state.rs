@@ -253,7 +253,7 @@ impl CoreState {
     /// The end of all of a client's watches.
     pub fn release_watches(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        let id = client.id;
+        let id = client.watching.watcher(client.id);
         self.unwatched.extend(client.watching.take().into_iter().map(|(owner, key)| (id, owner, key)));
     }
 
