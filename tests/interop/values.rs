@@ -78,11 +78,52 @@ impl Maker {
         ])
     }
 
+    /// Entries, some of them deleted; two groups with consumers that have read and acknowledged some.
+    fn stream(&mut self, key: &[u8], len: usize) -> Vec<Argv> {
+        let command = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect::<Argv>();
+        let mut commands = Vec::new();
+        let id = |number: usize| format!("{}-{}", 1000 + number / 3, number % 3 + 1).into_bytes();
+        for number in 0..len {
+            let mut argv = command(&[b"XADD", key, &id(number)]);
+            for field in 0..=self.below(3) {
+                argv.extend([self.one_of(&[&b"a"[..], b"b", b"12"]).to_vec(), self.text()]);
+                if field == 1 {
+                    argv.extend([self.text(), self.text()]);
+                }
+            }
+            commands.push(argv);
+        }
+        let deleted: Vec<Vec<u8>> = (0..self.below(4)).map(|_| id(self.below(len as u64) as usize)).collect();
+        for id in &deleted {
+            commands.push(command(&[b"XDEL", key, id]));
+        }
+        for group in [&b"one"[..], b"other"] {
+            commands.push(command(&[b"XGROUP", b"CREATE", key, group, b"0"]));
+            commands.push(command(&[b"XGROUP", b"CREATECONSUMER", key, group, b"idle"]));
+            for consumer in [&b"c1"[..], b"c2"] {
+                commands.push(command(&[
+                    b"XREADGROUP",
+                    b"GROUP",
+                    group,
+                    consumer,
+                    b"COUNT",
+                    b"4",
+                    b"STREAMS",
+                    key,
+                    b">",
+                ]));
+            }
+            commands.push(command(&[b"XACK", key, group, &id(0), &id(2)]));
+        }
+        commands
+    }
+
     fn value(&mut self, key: &[u8]) -> Vec<Argv> {
         let len = self.one_of(&[1, 2, 5, 16, 17, 60]);
         let command =
             |name: &str, rest: Vec<Vec<u8>>| [vec![name.as_bytes().to_vec(), key.to_vec()], rest].concat();
-        match self.below(7) {
+        match self.below(8) {
+            7 => self.stream(key, len),
             0 => vec![command("SET", vec![self.text()])],
             1 => vec![command("SET", vec![self.text()]), command("APPEND", vec![self.text()])],
             2 => vec![command("RPUSH", (0..len).map(|_| self.text()).collect())],
@@ -118,7 +159,15 @@ fn dumped(client: &mut Client, key: &[u8]) -> Vec<u8> {
 
 /// What a value is apart from how it is kept.
 fn content(client: &mut Client, key: &[u8]) -> String {
-    ok(client, &[b"DEBUG", b"DIGEST-VALUE", key]).to_string()
+    let mut content = ok(client, &[b"DEBUG", b"DIGEST-VALUE", key]).to_string();
+    if ok(client, &[b"TYPE", key]).to_string() == "+stream" {
+        // The digest knows nothing of groups.
+        content += &ok(client, &[b"XINFO", b"GROUPS", key]).to_string();
+        for group in [b"one", &b"other"[..]] {
+            content += &client.command(&[b"XPENDING", key, group]).to_string();
+        }
+    }
+    content
 }
 
 #[test]
