@@ -51,6 +51,8 @@ pub struct Shard {
     now: UnixMillis,
     /// Where active expiry goes on.
     expire_db: usize,
+    /// While clients are paused nothing expires: what is past its deadline is out of sight and stays.
+    pub expiry_paused: bool,
     field_deadlines: FieldDeadlineList,
 }
 
@@ -133,6 +135,7 @@ impl Shard {
                 ..ShardOptions::default()
             },
             expire_db: 0,
+            expiry_paused: false,
             field_deadlines: FieldDeadlineList::default(),
         }
     }
