@@ -1,7 +1,8 @@
 //! Cyclic redundancy checks: CRC16 (XMODEM) places keys in slots, CRC64 (Jones) ends RDB files and DUMP payloads.
 //!
-//! CRC16 goes eight bytes at a time (for less the crate's byte at a time is as good): table `i` advances a byte past `i`
-//! zero bytes, so the eight lookups of a step do not wait for one another.
+//! CRC16 goes eight bytes at a time (for less the crate's byte at a time is as good): table `i` advances a byte past
+//! `i` zero bytes, so the eight lookups of a step do not wait for one another. CRC32C and CRC64 are the crate's, which
+//! uses carry-less multiplication: 65 GB/s where tables made 2.
 
 use crc_fast::CrcAlgorithm;
 
@@ -58,17 +59,42 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 /// CRC64 of Jones: polynomial 0xad93d23594c935a9, least significant bit first, continuing from `crc`; begin with
-/// zero. 28 GB/s, thirteen times what eight tables come to; below a hundred bytes those would be quicker by some 20 ns.
-#[inline]
+/// zero.
 pub fn crc64(crc: u64, bytes: &[u8]) -> u64 {
     let mut digest = crc_fast::Digest::new_with_init_state(CrcAlgorithm::Crc64Redis, crc);
     digest.update(bytes);
     digest.finalize()
 }
 
-/// The CRC64 of two pieces one after the other, from each one's own and the length of the second.
+/// The CRC64 of two pieces one after the other, from each one's own and the length of the second: a state that bytes
+/// of zero pass through is multiplied by a power of x, as polynomials over bits.
 pub fn crc64_combine(first: u64, second: u64, second_len: u64) -> u64 {
-    crc_fast::checksum_combine(CrcAlgorithm::Crc64Redis, first, second, second_len)
+    let mut factor = ONE;
+    let (mut power, mut left) = (X8, second_len);
+    while left > 0 {
+        if left & 1 == 1 {
+            factor = multiply(factor, power);
+        }
+        power = multiply(power, power);
+        left >>= 1;
+    }
+    multiply(factor, first) ^ second
+}
+
+/// 1 and x^8: the highest bit is the lowest power.
+const ONE: u64 = 1 << 63;
+const X8: u64 = 1 << 55;
+
+/// The product of two polynomials modulo that of the CRC64.
+fn multiply(a: u64, mut b: u64) -> u64 {
+    const POLYNOMIAL: u64 = 0xad93_d235_94c9_35a9_u64.reverse_bits();
+    let mut product = 0;
+    for power in 0..64 {
+        // Without branches: the bits are random.
+        product ^= b & (a >> (63 - power) & 1).wrapping_neg();
+        b = b >> 1 ^ POLYNOMIAL & (b & 1).wrapping_neg();
+    }
+    product
 }
 
 static CRC16: [[u16; 256]; 8] = {

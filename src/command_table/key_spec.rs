@@ -132,9 +132,10 @@ impl KeySpec {
             return Some(());
         }
         if let Find::FirstHalf(word) = self.find {
-            let begin = word(argv)? + 1;
-            let arguments = argv.len().checked_sub(begin).filter(|count| *count > 0 && count % 2 == 0)?;
-            (begin..begin + arguments / 2).for_each(found);
+            // Where the options make no sense the word is searched for, as its specification says.
+            let begin = word(argv).map(|index| index + 1).or_else(|| self.begin.position(argv))?;
+            let keys = argv.len().checked_sub(begin).map(|count| count / 2).filter(|keys| *keys > 0)?;
+            (begin..begin + keys).for_each(found);
             return Some(());
         }
         let begin = self.begin.position(argv)?;

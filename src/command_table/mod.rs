@@ -29,5 +29,5 @@ pub use owners::{Owners, is_whole, owners};
 pub use plan::{HopWork, Plan, Step};
 pub use spec::{
     Arity, Asker, Category, ClientHandler, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler,
-    Merge, ShardHandler, TransactionCommand, WaitOrder,
+    Merge, PrepareFrozen, ShardHandler, TransactionCommand, WaitOrder,
 };

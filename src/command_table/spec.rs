@@ -3,7 +3,7 @@
 
 use super::{Arg, Args, KeySpec, Plan};
 use crate::resp::{Argv, Protocol, Reply};
-use crate::session::{CoreState, Session};
+use crate::session::{CoreState, FrozenOrder, Session};
 use crate::shard::{CommandError, CommandResult, Context, Wish};
 use std::any::Any;
 use std::sync::Arc;
@@ -52,6 +52,10 @@ pub type ShardHandler = fn(&mut Context<'_>, Args<'_>, &mut Reply<'_>) -> Comman
 
 /// Runs on the client's own core.
 pub type ClientHandler = fn(&mut Session<'_>, Args<'_>, &mut Reply<'_>) -> CommandResult;
+
+/// What a command wants done with all shards at rest; nothing if it has replied.
+pub type PrepareFrozen =
+    fn(&mut Session<'_>, Args<'_>, &mut Reply<'_>) -> Result<Option<FrozenOrder>, CommandError>;
 
 /// What a blocking command waits for.
 pub struct WaitOrder {
@@ -104,6 +108,9 @@ pub enum Handler {
     },
     /// On the client's core, without keys.
     Client(ClientHandler),
+    /// With all shards at rest: for that moment `prepare` makes an order, or it replies itself. Inside EXEC, where
+    /// nothing can rest, `in_exec` runs on the client's core.
+    Frozen { prepare: PrepareFrozen, in_exec: ClientHandler },
     /// About the commands around it: run by dispatch.
     OfTransaction(TransactionCommand),
     /// Only its subcommands run.

@@ -97,8 +97,11 @@ fn geoadd(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
         places.push((point.to_score(), args.bytes()?));
     }
     let options_end = args.argv().len() - places.len() * 3;
+    let changes = ctx.shard.effects.changes();
     add_all(ctx, key, options, places.iter().copied(), reply)?;
-    propagate_places(ctx, args.argv().slice(0..options_end), &places);
+    if ctx.shard.effects.changes() != changes {
+        propagate_places(ctx, args.argv().slice(0..options_end), &places);
+    }
     Ok(())
 }
 

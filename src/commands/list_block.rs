@@ -159,7 +159,13 @@ impl Plan for PopPlan {
                 let (end, name, protocol) = (self.end, key.clone(), reply.protocol());
                 Step::Hop(vec![HopWork::new(&key, move |ctx| {
                     let mut bytes = Vec::new();
-                    Pop(end).serve(ctx, &name, &mut Reply::new(&mut bytes, protocol)).map(|()| bytes)
+                    let mut reply = Reply::new(&mut bytes, protocol);
+                    // Its deadline may have passed since it was looked at.
+                    match list_at(ctx, &name)? {
+                        Some(_) => Pop(end).serve(ctx, &name, &mut reply)?,
+                        None => reply.null_array(),
+                    }
+                    Ok::<_, CommandError>(bytes)
                 })])
             }
             Stage::Done => {

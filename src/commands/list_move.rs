@@ -385,6 +385,10 @@ impl Plan for MultiPopPlan {
                 let popped = results.into_iter().next().map(result::<Result<Vec<Vec<u8>>, CommandError>>);
                 match popped.expect("asked") {
                     Err(error) => Step::Done(Err(error)),
+                    Ok(elements) if elements.is_empty() => {
+                        reply.null_array();
+                        Step::Done(Ok(()))
+                    }
                     Ok(elements) => {
                         reply.array(2);
                         reply.bulk(&argv[index]);
@@ -398,7 +402,7 @@ impl Plan for MultiPopPlan {
     }
 }
 
-/// Pops elements to take them to another core.
+/// Pops elements to take them to another core; none if the list's deadline has passed since it was looked at.
 fn pop_owned(
     ctx: &mut Context<'_>,
     key: &[u8],
@@ -407,6 +411,9 @@ fn pop_owned(
 ) -> Result<Vec<Vec<u8>>, CommandError> {
     let mut bytes = Vec::new();
     let popped = pop_many(ctx, key, end, count, &mut Reply::new(&mut bytes, crate::resp::Protocol::Resp2))?;
+    if popped == 0 {
+        return Ok(Vec::new());
+    }
     propagate_popped(ctx, key, end, Some(popped));
     let (value, _) = crate::resp::parse_reply(&bytes).expect("a reply").expect("whole");
     let elements = value.as_elements().unwrap_or_default();

@@ -206,7 +206,7 @@ mod tests {
             Handler::ShardOf { .. } | Handler::EveryCore { .. } | Handler::Container => {
                 assert!(spec.keys.is_empty(), "{name}: keys would not be routed");
             }
-            Handler::Client(_) | Handler::OfTransaction(_) => {}
+            Handler::Client(_) | Handler::Frozen { .. } | Handler::OfTransaction(_) => {}
         }
     }
 

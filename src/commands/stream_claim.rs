@@ -1,8 +1,8 @@
 //! What was delivered and not acknowledged: XPENDING tells, XCLAIM and XAUTOCLAIM give it to another consumer.
 
 use super::stream::changed;
-use super::stream_group::no_group;
-use super::stream_options::{integer, interval_start, interval_stop, strict_id, write_entry, write_id};
+use super::stream_group::{no_group, until_zero};
+use super::stream_options::{interval_start, interval_stop, strict_id, write_entry, write_id};
 use crate::base::UnixMillis;
 use crate::base::number::parse_i64;
 use crate::command_table::{
@@ -218,7 +218,7 @@ impl ClaimOptions {
             } else if is(b"LASTID") && more {
                 options.last_id = strict_id(args.bytes()?)?;
             } else {
-                let parts: [&[u8]; 3] = [b"ERR Unrecognized XCLAIM option '", word, b"'"];
+                let parts: [&[u8]; 3] = [b"ERR Unrecognized XCLAIM option '", until_zero(word), b"'"];
                 return Err(CommandError::built(parts.concat()));
             }
         }
@@ -232,14 +232,28 @@ impl ClaimOptions {
     }
 }
 
-/// The consumer of that name, made if it is missing; and whether it was.
-fn consumer_of(group: &mut stream::Group, name: &[u8], now: UnixMillis) -> (ConsumerId, bool) {
-    match group.find(name) {
-        Some(id) => {
-            group.consumer_mut(id).seen = now;
-            (id, false)
-        }
-        None => (group.create(name, now), true),
+/// Who claims. If nothing comes of it he is not made, nor was he seen.
+struct Claimant<'a> {
+    name: &'a [u8],
+    now: UnixMillis,
+    found: Option<ConsumerId>,
+    is_new: bool,
+}
+
+impl<'a> Claimant<'a> {
+    fn new(name: &'a [u8], now: UnixMillis) -> Self {
+        Self { name, now, found: None, is_new: false }
+    }
+
+    fn claim(&mut self, group: &mut stream::Group, id: StreamId, delivered: UnixMillis, deliveries: u64) {
+        let consumer = self.found.or_else(|| group.find(self.name)).unwrap_or_else(|| {
+            self.is_new = true;
+            group.create(self.name, self.now)
+        });
+        self.found = Some(consumer);
+        let own = group.consumer_mut(consumer);
+        (own.seen, own.active) = (self.now, Some(self.now));
+        group.assign(id, Pending { consumer, delivered, deliveries });
     }
 }
 
@@ -271,7 +285,7 @@ fn xclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
     if later {
         group.last_id = options.last_id;
     }
-    let (consumer, is_new) = consumer_of(group, consumer, now);
+    let mut claimant = Claimant::new(consumer, now);
     let (array, mut written) = (reply.deferred_array(), 0);
     for id in ids {
         let old = group.pending_of(id).copied();
@@ -290,15 +304,13 @@ fn xclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
         }
         let count = old.map_or(1, |old| old.deliveries);
         let deliveries = options.deliveries.unwrap_or(count.wrapping_add(u64::from(!options.just_id)));
-        group.assign(id, Pending { consumer, delivered, deliveries });
+        claimant.claim(group, id, delivered, deliveries);
         write_claimed(log, id, options.just_id, reply);
         written += 1;
     }
-    if written > 0 {
-        group.consumer_mut(consumer).active = Some(now);
-    }
     reply.finish(array, written);
     changes += written as u64 + u64::from(later && changes + written as u64 == 0);
+    let is_new = claimant.is_new;
     declare(ctx, key, is_new, changes);
     Ok(())
 }
@@ -345,10 +357,8 @@ fn xautoclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
     let (mut count, mut just_id) = (100, false);
     while let Some(word) = args.next() {
         if word.eq_ignore_ascii_case(b"COUNT") && args.remaining() > 0 {
-            count = integer(args.bytes()?)?;
-            if !(1..=COUNT_MAX).contains(&count) {
-                return Err(CommandError::Text("ERR COUNT must be > 0"));
-            }
+            let told = parse_i64(args.bytes()?).filter(|count| (1..=COUNT_MAX).contains(count));
+            count = told.ok_or(CommandError::Text("ERR COUNT must be > 0"))?;
         } else if word.eq_ignore_ascii_case(b"JUSTID") {
             just_id = true;
         } else {
@@ -363,7 +373,7 @@ fn xautoclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
             "ERR Insufficient memory, failed allocating transient memory, COUNT too high.",
         ));
     }
-    let (consumer, is_new) = consumer_of(group, consumer, now);
+    let mut claimant = Claimant::new(consumer, now);
     let (mut claimed, mut deleted) = (Vec::new(), Vec::new());
     let mut attempts = count.saturating_mul(ATTEMPTS);
     let mut at = group.pending().range(start..).next().map(|(id, pending)| (*id, *pending));
@@ -376,15 +386,12 @@ fn xautoclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
             count -= 1;
         } else if idle_min <= 0 || idle(now, pending.delivered) >= idle_min {
             let deliveries = pending.deliveries.wrapping_add(u64::from(!just_id));
-            group.assign(id, Pending { consumer, delivered: now, deliveries });
+            claimant.claim(group, id, now, deliveries);
             claimed.push(id);
             count -= 1;
         }
         let behind = id.next().and_then(|next| group.pending().range(next..).next());
         at = behind.map(|(id, pending)| (*id, *pending));
-    }
-    if !claimed.is_empty() {
-        group.consumer_mut(consumer).active = Some(now);
     }
     reply.array(3);
     write_id(at.map_or(StreamId::MIN, |(id, _)| id), reply);
@@ -393,6 +400,7 @@ fn xautoclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
     reply.array(deleted.len());
     deleted.iter().for_each(|id| write_id(*id, reply));
     let changes = (claimed.len() + deleted.len()) as u64;
+    let is_new = claimant.is_new;
     declare(ctx, key, is_new, changes);
     Ok(())
 }

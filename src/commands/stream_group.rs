@@ -115,9 +115,13 @@ const NO_KEY: CommandError = CommandError::Text(
      MKSTREAM option to create an empty stream automatically.",
 );
 
-/// `NOGROUP …`, of texts and names in turn.
+/// `NOGROUP …`, of texts and names in turn. To Redis a name in an error ends at its first zero byte.
 pub(super) fn no_group(parts: [&[u8]; 5]) -> CommandError {
-    CommandError::built(parts.concat())
+    CommandError::built(parts.map(until_zero).concat())
+}
+
+pub(super) fn until_zero(name: &[u8]) -> &[u8] {
+    name.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 fn no_group_at(group: &[u8], key: &[u8]) -> CommandError {

@@ -135,8 +135,6 @@ fn reading_for_a_group() {
         -ERR Missing GROUP option for XREADGROUP
         > XPENDING a g
         [:2, $1-0, $2-0, [[$c, $2]]]
-        > XPENDING a g - + 10
-        [[$1-0, $c, :0, :2], [$2-0, $c, :0, :2]]
         > XACK a g 1 9
         :1
         > XACK a nope 1
@@ -177,6 +175,8 @@ fn claiming() {
         -ERR Invalid IDLE option argument for XCLAIM
         > XCLAIM s g c 0 1
         []
+        > XGROUP CREATECONSUMER s g c
+        :1
         > XREADGROUP GROUP g a COUNT 2 STREAMS s >
         [[$s, [[$1-0, [$f, $1]], [$2-0, [$f, $2]]]]]
         > XCLAIM s g c 0 1 3
@@ -213,6 +213,8 @@ fn claiming() {
         [$3-0, [], [$2-0]]
         > XAUTOCLAIM s g e 0 2 JUSTID
         [$0-0, [$3-0], []]
+        > XAUTOCLAIM s g e 0 2 COUNT x
+        -ERR COUNT must be > 0
         > XAUTOCLAIM s g e 0 2 COUNT 0
         -ERR COUNT must be > 0
         > XAUTOCLAIM s g e x 2
@@ -282,6 +284,17 @@ fn consumers_and_their_silence() {
         :1
         > XINFO CONSUMERS s g
         [[$name, $c, $pending, :0, $idle, :30], [$name, $d, $pending, :0, $idle, :0]]
+        > XADD s 1 f 1
+        $1-0
+        > XREADGROUP GROUP g c STREAMS s >
+        [[$s, [[$1-0, [$f, $1]]]]]
+        > XREADGROUP GROUP g c STREAMS s 0
+        [[$s, [[$1-0, [$f, $1]]]]]
+        @ later 40
+        > XPENDING s g - + 10
+        [[$1-0, $c, :40, :2]]
+        > XPENDING s g IDLE 41 - + 10
+        []
         "#,
     );
 }

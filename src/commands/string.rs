@@ -140,8 +140,8 @@ pub(super) fn declare_set(ctx: &mut Context<'_>, key: &[u8], ttl: Ttl) {
     }
 }
 
-/// Journals a SET without what it has returned, with its deadline as a time. Of conditions only those stay that every
-/// version knows; they hold again when it is replayed.
+/// Journals a SET without what it has returned, with its deadline as a time. As in Redis a condition stays if there is no
+/// deadline; those that not every version knows do not.
 pub(super) fn propagate_set(
     ctx: &mut Context<'_>,
     name: &[u8],
@@ -155,8 +155,8 @@ pub(super) fn propagate_set(
     }
     let mut argv = vec![name, key, value];
     match condition {
-        Condition::Absent => argv.push(b"NX"),
-        Condition::Present => argv.push(b"XX"),
+        Condition::Absent if ttl == Ttl::Clear => argv.push(b"NX"),
+        Condition::Present if ttl == Ttl::Clear => argv.push(b"XX"),
         _ => {}
     }
     let mut digits = itoa::Buffer::new();

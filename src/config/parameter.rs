@@ -187,7 +187,6 @@ pub const MAXMEMORY: Param<Size> = Param::named("maxmemory");
 pub const ACTIVE_EXPIRE_EFFORT: Param<u32> = Param::named("active-expire-effort");
 pub const ACTIVEREHASHING: Param<bool> = Param::named("activerehashing");
 pub const LAZYFREE_LAZY_EVICTION: Param<bool> = Param::named("lazyfree-lazy-eviction");
-pub const RDBCOMPRESSION: Param<bool> = Param::named("rdbcompression");
 pub const LAZYFREE_LAZY_EXPIRE: Param<bool> = Param::named("lazyfree-lazy-expire");
 pub const LAZYFREE_LAZY_SERVER_DEL: Param<bool> = Param::named("lazyfree-lazy-server-del");
 pub const LAZYFREE_LAZY_USER_DEL: Param<bool> = Param::named("lazyfree-lazy-user-del");
@@ -207,11 +206,15 @@ pub const STREAM_NODE_MAX_ENTRIES: Param<u64> = Param::named("stream-node-max-en
 
 // Persistence, replication, cluster.
 pub const SAVE: Param<SavePoint> = Param::named("save");
+pub const STOP_WRITES_ON_BGSAVE_ERROR: Param<bool> = Param::named("stop-writes-on-bgsave-error");
+pub const RDBCOMPRESSION: Param<bool> = Param::named("rdbcompression");
+pub const RDBCHECKSUM: Param<bool> = Param::named("rdbchecksum");
+pub const DBFILENAME: Param<Text> = Param::named("dbfilename");
+pub const RDB_KEY_SAVE_DELAY: Param<i64> = Param::named("rdb-key-save-delay");
+pub const BGSAVE_CPULIST: Param<OptionalText> = Param::named("bgsave_cpulist");
 pub const APPENDONLY: Param<bool> = Param::named("appendonly");
 pub const APPENDDIRNAME: Param<Text> = Param::named("appenddirname");
 pub const APPENDFILENAME: Param<Text> = Param::named("appendfilename");
-pub const DBFILENAME: Param<Text> = Param::named("dbfilename");
-pub const RDBCHECKSUM: Param<bool> = Param::named("rdbchecksum");
 pub const APPENDFSYNC: Param<AppendFsync> = Param::named("appendfsync");
 pub const NO_APPENDFSYNC_ON_REWRITE: Param<bool> = Param::named("no-appendfsync-on-rewrite");
 pub const AOF_LOAD_TRUNCATED: Param<bool> = Param::named("aof-load-truncated");

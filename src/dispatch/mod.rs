@@ -11,6 +11,7 @@
 mod account;
 mod admission;
 mod blocking;
+mod freeze;
 mod gather;
 mod message;
 mod multi;
@@ -110,6 +111,7 @@ impl Dispatch {
         let situation = Situation {
             authenticated: client.authenticated || !core.settings.password_required,
             loading: core.settings.loading,
+            writes_refused: core.settings.writes_refused && self.writes(core, key, &command),
             protected: command.spec.flags.contains(Flag::Protected)
                 && account::is_protected(core, key, &command),
         };
@@ -167,6 +169,7 @@ impl Dispatch {
             }
             Handler::Client(run) => self.on_client(core, key, &command, run, argv),
             Handler::EveryCore { .. } => self.on_every_core(core, key, &command, argv),
+            Handler::Frozen { prepare, .. } => self.on_frozen(core, key, &command, prepare, argv),
             Handler::OfTransaction(which) => self.of_transaction(core, key, &command, which, argv),
             Handler::Container => unreachable!("resolve() names a subcommand"),
         };
@@ -176,6 +179,15 @@ impl Dispatch {
             client.total_commands += 1;
         }
         flow
+    }
+
+    /// Whether a failed snapshot concerns the command: a write, or PING, from which monitoring is to hear of it.
+    #[cold]
+    fn writes(&self, core: &mut CoreState, key: ClientKey, command: &Command) -> bool {
+        let queued = core.clients.running(key).multi.as_ref().filter(|_| command.spec.name == "EXEC");
+        command.is_write()
+            || command.spec.name == "PING"
+            || queued.is_some_and(|multi| multi.commands().iter().any(|queued| queued.command.is_write()))
     }
 
     /// Hints the processor at the data of a request that will run soon, if it lives here.

@@ -123,7 +123,7 @@ impl Dispatch {
 
     fn watch(&mut self, core: &mut CoreState, key: ClientKey, command: &Command, argv: Argv<'_>) {
         let (cores, client) = (core.cores, core.clients.running(key));
-        let (db, protocol, id) = (client.db, client.protocol, client.id);
+        let (db, protocol, id) = (client.db, client.protocol, client.watching.watcher(client.id));
         let mut by_shard: Vec<(usize, Vec<Box<[u8]>>)> = Vec::new();
         for name in argv.iter().skip(1) {
             let owner = shard_of_key(name, cores);
@@ -143,7 +143,7 @@ impl Dispatch {
         account::monitor(core, key, command, argv);
         let parts = intentions(core, command, argv);
         let by_shard = by_shard.into_iter().map(|(shard, keys)| (shard, keys.into())).collect();
-        self.begin(core, key, command, argv, parts, Box::new(Watch { client: id, db, protocol, by_shard }));
+        self.begin(core, key, command, argv, parts, Box::new(Watch { watcher: id, db, protocol, by_shard }));
     }
 
     fn exec(&mut self, core: &mut CoreState, key: ClientKey, command: &Command, argv: Argv<'_>) {
@@ -168,9 +168,9 @@ impl Dispatch {
             return;
         }
         let client = core.clients.running(key);
+        let watcher = client.watching.watcher(client.id);
         let watched = client.watching.take();
-        let id = client.id;
-        let exec = Exec::new(core, key, id, commands, watched);
+        let exec = Exec::new(core, key, watcher, commands, watched);
         let parts = exec.parts(core);
         if parts.is_empty() {
             // Nothing but PING and the like.
@@ -237,7 +237,7 @@ type SharedKeys = Arc<[Box<[u8]>]>;
 
 /// WATCH: registers keys with their owners.
 struct Watch {
-    client: u64,
+    watcher: u64,
     db: usize,
     protocol: Protocol,
     by_shard: Vec<(usize, SharedKeys)>,
@@ -246,10 +246,10 @@ struct Watch {
 impl Procedure for Watch {
     fn read(&self, shard: usize) -> Option<Work> {
         let (_, keys) = self.by_shard.iter().find(|(owner, _)| *owner == shard)?;
-        let (keys, client, db) = (keys.clone(), self.client, self.db);
+        let (keys, watcher, db) = (keys.clone(), self.watcher, self.db);
         Some(Work::Shard(Box::new(move |shard, now| {
             for key in keys.iter() {
-                shard.watch(client, db, key, now);
+                shard.watch(watcher, db, key, now);
             }
             Box::new(())
         })))
@@ -275,6 +275,7 @@ type ShardReply = (Vec<u8>, u64);
 /// EXEC.
 struct Exec {
     client: u64,
+    watcher: u64,
     cores: usize,
     protocol: Protocol,
     commands: Vec<Planning>,
@@ -294,12 +295,12 @@ impl Exec {
     fn new(
         core: &mut CoreState,
         key: ClientKey,
-        id: u64,
+        watcher: u64,
         queued: Vec<QueuedCommand>,
         watched: Vec<(usize, WatchedKey)>,
     ) -> Self {
         let client = core.clients.running(key);
-        let (protocol, no_touch) = (client.protocol, client.no_touch);
+        let (id, protocol, no_touch) = (client.id, client.protocol, client.no_touch);
         let mut caller = Caller { db: client.db, protocol, no_touch };
         let mut commands = Vec::with_capacity(queued.len());
         let mut places = Vec::with_capacity(queued.len());
@@ -330,6 +331,7 @@ impl Exec {
         let replies = Replies::new(commands.len());
         Self {
             client: id,
+            watcher,
             cores: core.cores,
             protocol,
             commands,
@@ -367,7 +369,7 @@ impl Exec {
                 Handler::ShardOf { pick, .. } => {
                     add(pick(argv, self.cores).min(self.cores - 1), &[], Some(Mode::Shared))
                 }
-                Handler::Client(_) | Handler::OfTransaction(_) => {}
+                Handler::Client(_) | Handler::Frozen { .. } | Handler::OfTransaction(_) => {}
                 _ => {
                     let parts = intentions(core, &queued.command, argv);
                     if parts.is_empty() {
@@ -446,7 +448,9 @@ impl Exec {
             account::inside(core, key, command, argv.as_argv(), &bytes, 0);
             return self.replies.put(index, bytes);
         }
-        let Handler::Client(run) = command.spec.handler else { unreachable!("planned for the client") };
+        let (Handler::Client(run) | Handler::Frozen { in_exec: run, .. }) = command.spec.handler else {
+            unreachable!("planned for the client")
+        };
         if let Some(client) = core.clients.get(key) {
             let protocol = client.protocol;
             let args = Args::new(argv.as_argv(), usize::from(command.names));
@@ -477,7 +481,7 @@ impl Exec {
     /// The reply of all, and the end of the watches.
     fn done(&mut self, core: &mut CoreState, touched: bool) -> Next {
         for (owner, key) in std::mem::take(&mut self.watched) {
-            core.unwatched.push((self.client, owner, key));
+            core.unwatched.push((self.watcher, owner, key));
         }
         let mut bytes = Vec::new();
         let mut reply = Reply::new(&mut bytes, self.protocol);
@@ -495,12 +499,12 @@ impl Exec {
 impl Procedure for Exec {
     /// Whether the watched keys of a shard are as they were.
     fn read(&self, shard: usize) -> Option<Work> {
-        let client = self.client;
+        let watcher = self.watcher;
         let mine = self.watched.iter().filter(|(owner, _)| *owner == shard);
         let keys: Vec<WatchedKey> = mine.map(|(_, key)| key.clone()).collect();
         (!keys.is_empty()).then(|| {
             Work::Shard(Box::new(move |shard, now| -> Contribution {
-                Box::new(keys.iter().all(|WatchedKey { db, key }| shard.is_untouched(client, *db, key, now)))
+                Box::new(keys.iter().all(|WatchedKey { db, key }| shard.is_untouched(watcher, *db, key, now)))
             }))
         })
     }
@@ -595,7 +599,9 @@ fn place(core: &CoreState, command: &Command, argv: Argv<'_>) -> Place {
         if core.cores == 1 { Owners::One(0) } else { route::owners(command, argv, core.cores) }
     };
     match command.spec.handler {
-        Handler::Client(_) | Handler::OfTransaction(_) | Handler::Container => Place::Client,
+        Handler::Client(_) | Handler::Frozen { .. } | Handler::OfTransaction(_) | Handler::Container => {
+            Place::Client
+        }
         Handler::ShardOf { pick, .. } => Place::Shard(pick(argv, core.cores).min(core.cores - 1)),
         Handler::EveryCore { .. } => Place::Several,
         Handler::PerShard { .. } if !route::is_whole(command, argv) => Place::Shard(core.index),

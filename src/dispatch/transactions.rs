@@ -52,6 +52,8 @@ impl Running {
 pub enum Purpose {
     /// A request, whose reply belongs into this slot.
     Reply { slot: u64 },
+    /// A duty of this core; nobody waits for a reply.
+    Duty,
     /// Several requests of one pipeline; the procedure has put their replies where they belong.
     Pipeline,
     /// Serving a client that waits, because this key of that shard is ready.
@@ -371,6 +373,7 @@ impl Dispatch {
     /// A transaction has ended.
     fn over(&mut self, core: &mut CoreState, running: &Running, end: Next) {
         match (end, &running.purpose) {
+            (Next::Done(_), Purpose::Duty) => {}
             (Next::Done(reply), Purpose::Reply { .. }) => account::concluded(core, running, &reply),
             (Next::Done(_), Purpose::Pipeline) => account::released(core, running.client),
             (Next::Done(reply), purpose) => self.moved(core, purpose, reply),

@@ -125,8 +125,7 @@ impl RdbCheck {
     fn entry(&mut self, entry: &Entry<'_>, now: UnixMillis) -> Result<(), FileDamage> {
         let report = &mut self.report;
         let mut value = Reader::at(entry.value, entry.value_offset);
-        let is_stream = matches!(entry.type_code, code::STREAM | code::STREAM_2 | code::STREAM_3);
-        if !is_stream && let Err(damage) = read_value(entry.type_code, &mut value, &self.limits) {
+        if let Err(damage) = read_value(entry.type_code, &mut value, &self.limits) {
             if damage.problem != Problem::Empty {
                 return Err(FileDamage::of_value(damage, &entry.key.to_vec(), entry.type_code));
             }

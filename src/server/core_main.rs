@@ -129,6 +129,9 @@ impl Core {
         state.tick_ns = state.now.monotonic_ns;
         state.refresh_shared();
         state.counters.turns += 1;
+        if state.freezing.is_some() {
+            Dispatch::lead_freeze(state);
+        }
         while let Some(event) = ring.next_event() {
             match event {
                 Event::Received { stream, data } => {
@@ -168,6 +171,13 @@ impl Core {
             }
         }
         let more = load::slice(state) | cron.run(state);
+        if let Some(order) = state.frozen_order.take() {
+            dispatch.freeze(state, order);
+        }
+        if state.shared.persistence.is_sealed() {
+            // What has run since the final snapshot must not be acknowledged.
+            return true;
+        }
         if !state.monitor_feed.is_empty() {
             let feed: Arc<[u8]> = std::mem::take(&mut state.monitor_feed).into();
             let at = state.now.unix_us;
@@ -193,7 +203,10 @@ impl Core {
         let doorbells = &self.doorbells;
         dispatch.flush(state, |core| ring.ring_doorbell(&doorbells[core]));
         append_only.end_turn(state, ring);
-        more || !state.resumed.is_empty() || !state.unsent.is_empty() || dispatch.backlog() > MESH_BACKLOG_MAX
+        more || state.freezing.is_some()
+            || !state.resumed.is_empty()
+            || !state.unsent.is_empty()
+            || dispatch.backlog() > MESH_BACKLOG_MAX
     }
 
     /// After a request to shut down: closes what is open; true when nothing is left.

@@ -2,7 +2,7 @@
 //! waits for them, so no handler interrupts anything.
 
 use crate::net::Doorbell;
-use crate::session::{Shared, ShutdownMode};
+use crate::session::Shared;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
@@ -40,7 +40,10 @@ pub fn wait(shared: &Shared, doorbells: &[Doorbell], threads: &[JoinHandle<()>])
         if signal > 0 {
             let name = if signal == libc::SIGINT { "SIGINT" } else { "SIGTERM" };
             shared.log.warning(format!("Received {name} scheduling shutdown..."));
-            shared.request_shutdown(ShutdownMode::Default);
+            shared.stop_signal.store(signal as u8, Ordering::SeqCst);
+            for doorbell in doorbells {
+                doorbell.ring_from_any_thread();
+            }
         }
     }
     shared.log.warning("User requested shutdown...");

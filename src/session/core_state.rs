@@ -1,6 +1,6 @@
 //! What one core owns besides its sockets.
 
-use super::{Acknowledge, ListeningChange, Settings, Shared, Waits};
+use super::{Acknowledge, Freezing, FrozenOrder, ListeningChange, Settings, Shared, Waits};
 use crate::base::UnixMillis;
 use crate::base::clock;
 use crate::client::{Blocked, Client, ClientKey, Clients, Closing, WatchedKey};
@@ -39,6 +39,10 @@ pub struct CoreState {
     pub appender: Appender,
     /// What waits until it is durable.
     pub acknowledge: Acknowledge,
+    /// What a duty of this core wants done with all shards at rest.
+    pub frozen_order: Option<FrozenOrder>,
+    /// The same, when the others have been told to hold still.
+    pub freezing: Option<Freezing>,
     /// While data are loaded.
     pub load: Option<Box<Seat>>,
     /// Read once per turn of the loop and after each slow command.
@@ -102,6 +106,8 @@ impl CoreState {
             cron_paused: false,
             appender: Appender::new(index, cores),
             acknowledge: Acknowledge::new(index, positions),
+            frozen_order: None,
+            freezing: None,
             load: None,
             now: Moment::default(),
             tick_ns: 0,
@@ -159,6 +165,8 @@ impl CoreState {
         self.sleep_if_told();
         self.settings.monitored = self.shared.monitors.load(Ordering::Relaxed) > 0;
         self.settings.paused = self.shared.pause.mode(self.now.unix.0).is_some();
+        self.settings.writes_refused =
+            self.settings.stop_writes_on_error && self.shared.persistence.has_failed();
         self.settings.loading = self.shared.loading.load(Ordering::Relaxed);
         if !self.settings.paused && !self.paused.is_empty() {
             self.release_paused();
@@ -245,7 +253,7 @@ impl CoreState {
     /// The end of all of a client's watches.
     pub fn release_watches(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        let id = client.id;
+        let id = client.watching.watcher(client.id);
         self.unwatched.extend(client.watching.take().into_iter().map(|(owner, key)| (id, owner, key)));
     }
 

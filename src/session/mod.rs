@@ -3,6 +3,7 @@
 mod acknowledge;
 mod authentication;
 mod core_state;
+mod frozen;
 mod listening;
 mod settings;
 mod shared;
@@ -10,6 +11,7 @@ mod waits;
 
 pub use acknowledge::{Acknowledge, Position};
 pub use core_state::{CoreState, Moment};
+pub use frozen::{AtRest, Freezing, FrozenOrder, OnShard};
 pub use listening::{ListeningChange, listen_options};
 pub use settings::Settings;
 pub use shared::{PauseMode, Shared, ShutdownMode};

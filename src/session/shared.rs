@@ -4,6 +4,7 @@ use super::{ListeningChange, Position};
 use crate::config::Config;
 use crate::net::Doorbell;
 use crate::observability::{Logger, MemoryGauge};
+use crate::persistence::Status;
 use crate::persistence::append_only::AppendOnly;
 use crate::persistence::load::Progress;
 use crate::transaction::Sequence;
@@ -38,6 +39,10 @@ pub struct Shared {
     pub pause: Pause,
     shutdown: AtomicU8,
     pub loading: AtomicBool,
+    /// What is saved, when and how.
+    pub persistence: Status,
+    /// A signal has asked for the end; a core sees to it. The number of the signal, or 0.
+    pub stop_signal: AtomicU8,
     pub load_progress: Arc<Progress>,
     pub append_only: AppendOnly,
     /// How far the journals have come.
@@ -88,6 +93,8 @@ impl Shared {
             port: AtomicUsize::new(0),
             append_only: AppendOnly::new(cpus.len()),
             positions: cpus.iter().map(|_| Position::default()).collect(),
+            persistence: Status::new(cpus.len(), now_unix_ms / 1000),
+            stop_signal: AtomicU8::new(0),
             connections: cpus.iter().map(|_| Connections::default()).collect(),
             cpus,
             started_unix_ms: now_unix_ms,

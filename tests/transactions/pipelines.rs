@@ -112,3 +112,28 @@ fn play(client: usize, mut ours: Client, mut theirs: Client) {
         }
     }
 }
+
+/// Everybody's keys are the same and everything spans shards: whoever held one and waited for another the wrong way
+/// round would never answer.
+#[test]
+fn pipelines_of_ten_thousand_commands_end() {
+    const COMMANDS: usize = 10_000;
+    on_each_shard_count(|server: &Server| {
+        std::thread::scope(|scope| {
+            for client in 0..CLIENTS as u64 {
+                let mut connection = server.connect();
+                scope.spawn(move || {
+                    let mut random = Random(client + 77);
+                    let mut commands = Vec::with_capacity(COMMANDS + 40);
+                    while commands.len() < COMMANDS {
+                        commands.extend(pipeline(0, &mut random));
+                    }
+                    assert_eq!(connection.pipeline(&commands).len(), commands.len());
+                    // A MULTI may have been left open; nothing else is.
+                    connection.command(&["DISCARD"]);
+                    assert_eq!(connection.command(&["PING"]).to_text(), "PONG");
+                });
+            }
+        });
+    });
+}

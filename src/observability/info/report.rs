@@ -110,6 +110,7 @@ pub struct ServerFacts<'a> {
     pub started_unix_ms: u64,
     pub now_unix_us: u64,
     pub loading: bool,
+    pub persistence: crate::persistence::status::Figures,
     pub load: LoadFigures,
     pub allocator: Allocator,
     pub startup_bytes: u64,

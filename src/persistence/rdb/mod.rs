@@ -28,6 +28,7 @@ mod legacy;
 pub mod length;
 pub mod payload;
 pub mod reader;
+mod stream_reader;
 pub mod value_reader;
 pub mod value_writer;
 pub mod writer;
@@ -132,6 +133,9 @@ mod container {
     pub const PLAIN: u64 = 1;
     pub const PACKED: u64 = 2;
 }
+
+/// In place of how many entries of a stream a group has read, where that is not known.
+const ENTRIES_READ_UNKNOWN: u64 = u64::MAX;
 
 /// What is wrong, and where.
 #[derive(Clone, Debug, Eq, PartialEq)]

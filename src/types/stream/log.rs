@@ -329,7 +329,7 @@ impl Log {
     }
 
     /// How many entries had been added when this one was, if that can be told.
-    pub(super) fn distance_from_first_ever(&self, id: StreamId) -> Option<u64> {
+    pub fn distance_from_first_ever(&self, id: StreamId) -> Option<u64> {
         if self.entries_added == 0 {
             return Some(0);
         }
