@@ -84,8 +84,8 @@ step_lint() {
 step_test() {
     scripts/install_test_clients.sh
     cargo test
-    # The simulator has to find the mistakes that are planted for it.
-    cargo test --features planted-bugs --test simulation
+    # The simulators have to find the mistakes that are planted for them.
+    cargo test --features planted-bugs --test simulation --test aof_simulation
 }
 
 step_suite() {

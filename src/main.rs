@@ -7,5 +7,5 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    pinion::server::main(std::env::args_os().skip(1))
+    pinion::server::main(std::env::args_os())
 }

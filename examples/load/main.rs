@@ -35,11 +35,11 @@ const KEY_BYTES: usize = 16;
 const SLOWEST_NS: u64 = 60_000_000_000;
 const READ_SLACK: usize = 64;
 
-const USAGE: &str = "usage: load [--host H] [--port N] [--command get|set|mset|mget|ping] [--keys N] [--value-bytes N]
+const USAGE: &str = "usage: load [--host H] [--port N] [--command get|set|mset|mget|exec|ping] [--keys N] [--value-bytes N]
             [--multi N] [--pipeline N] [--connections N] [--threads N] [--cpus LIST] [--seconds S] [--warmup S]
             [--server-pid PID] [--seed N] [--fill] [--request TEMPLATE --expect PREFIX]
   --fill        write every key once, in order, and stop
-  --multi       keys per MSET or MGET (10)
+  --multi       keys per MSET or MGET, SETs of one slot per EXEC, at most 10 (10)
   --server-pid  also report that process's CPU time over the measured interval";
 
 fn main() {
@@ -65,6 +65,7 @@ enum Verb {
     Set,
     MultiSet,
     MultiGet,
+    Exec,
     Ping,
 }
 
@@ -106,6 +107,7 @@ impl Options {
             "set" => Verb::Set,
             "mset" => Verb::MultiSet,
             "mget" => Verb::MultiGet,
+            "exec" => Verb::Exec,
             "ping" => Verb::Ping,
             other => return Err(format!("unknown command {other}")),
         };
@@ -337,6 +339,20 @@ impl Plan {
                     plan.add_value(options.value_bytes, key);
                 }
                 plan.reply = b"+OK\r\n".to_vec();
+            }
+            Verb::Exec => {
+                plan.request = b"*1\r\n$5\r\nMULTI\r\n".to_vec();
+                for index in 0..options.multi {
+                    let length = KEY_BYTES + "{}:0".len();
+                    plan.request.extend_from_slice(format!("*3\r\n$3\r\nSET\r\n${length}\r\n{{").as_bytes());
+                    plan.request_holes.push((plan.request.len(), 0));
+                    plan.request.extend_from_slice(&[b'k'; KEY_BYTES]);
+                    plan.request.extend_from_slice(format!("}}:{}\r\n", index % 10).as_bytes());
+                    plan.add_value(options.value_bytes, 0);
+                }
+                plan.request.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+                let (queued, done) = ("+QUEUED\r\n".repeat(options.multi), "+OK\r\n".repeat(options.multi));
+                plan.reply = format!("+OK\r\n{queued}*{}\r\n{done}", options.multi).into_bytes();
             }
             Verb::MultiGet => {
                 plan.keys_per_command = options.multi;

@@ -25,13 +25,14 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import chart
 import servers
+import storm
 import types_suite
 
 REFERENCE = "redis"
 SUBJECT = "pinion"
 METRICS = ("per_second", "server_cpu_us", "p50_us", "p99_us", "p999_us")
 OTHERS_BUSY_MAX = 0.15
-SUITES = ("throughput", "shards", "defaults", "memory", "types")
+SUITES = ("throughput", "shards", "defaults", "memory", "types", "transactions", "ordering", "storm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Cell:
     value_bytes: int
     pipeline: int
     connections: int
+    # Keys of MSET and MGET, commands of EXEC.
+    multi: int = 10
 
     @property
     def name(self):
@@ -62,6 +65,11 @@ def all_cells():
     for pipeline in (1, 16):
         for command in ("get", "set"):
             cells.append(Cell("defaults", command, 64, pipeline, 50))
+    for command, multi in (("mset", 10), ("mget", 10), ("exec", 5)):
+        for pipeline in (1, 16):
+            cells.append(Cell("transactions", command, 64, pipeline, 50, multi))
+    for command in ("get", "set"):
+        cells.append(Cell("ordering", command, 64, 16, 50))
     return cells
 
 
@@ -75,10 +83,12 @@ def main():
     results = []
     started = time.monotonic()
     wanted = [cell for cell in all_cells() if selected(cell.name, cell.suite, options)]
-    for suite in ("throughput", "shards", "defaults"):
+    for suite in ("throughput", "shards", "defaults", "transactions", "ordering"):
         for value_bytes in sorted({cell.value_bytes for cell in wanted if cell.suite == suite}):
             cells = [cell for cell in wanted if cell.suite == suite and cell.value_bytes == value_bytes]
             results += measure(suite, value_bytes, cells, loader, options)
+    if selected("storm", "storm", options) and SUBJECT in options.commands:
+        storm.measure(options.commands[SUBJECT], lambda *arguments: load(loader, *arguments), options)
     memory = []
     if selected("memory/16B+64B", "memory", options):
         memory = measure_memory(loader, options)
@@ -194,6 +204,17 @@ def variants(suite, options):
         ours = name == SUBJECT
         if suite in ("throughput", "types"):
             found.append((name, command + (["--shards", "1"] if ours else []), one, client))
+        elif suite == "transactions":
+            if ours:
+                for shards, cpus in ((1, one), (2, both), (4, both)):
+                    found.append((f"{name} {shards} shards", [*command, "--shards", str(shards)], cpus, client))
+            elif name == REFERENCE:
+                found.append((name, command, one, client))
+        elif suite == "ordering":
+            if ours:
+                for order in ("strict", "relaxed"):
+                    argv = [*command, "--shards", "2", "--pipeline-ordering", order]
+                    found.append((f"{name} {order}", argv, both, client))
         elif suite == "shards":
             if ours:
                 found.append((f"{name} 1 shard", [*command, "--shards", "1"], one, client))
@@ -220,7 +241,7 @@ def measure(suite, value_bytes, cells, loader, options):
                     server.resume()
                     samples[server.name].append(load(loader, server, client_cpus, [
                         "--command", cell.command, "--value-bytes", cell.value_bytes, "--keys", options.keys,
-                        "--pipeline", cell.pipeline, "--connections", cell.connections,
+                        "--pipeline", cell.pipeline, "--connections", cell.connections, "--multi", cell.multi,
                         "--seconds", options.seconds, "--warmup", options.warmup, "--seed", round_number + 1]))
                     server.pause()
             result = {"name": cell.name, **dataclasses.asdict(cell), "servers": {}}

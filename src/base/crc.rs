@@ -1,7 +1,10 @@
 //! Cyclic redundancy checks: CRC16 (XMODEM) places keys in slots, CRC64 (Jones) ends RDB files and DUMP payloads.
 //!
-//! Both go eight bytes at a time (for less the crate's byte at a time is as good): table `i` advances a byte past `i` zero bytes, so the eight lookups of a step
-//! do not wait for one another.
+//! CRC16 goes eight bytes at a time (for less the crate's byte at a time is as good): table `i` advances a byte past
+//! `i` zero bytes, so the eight lookups of a step do not wait for one another. CRC32C and CRC64 are the crate's, which
+//! uses carry-less multiplication: 65 GB/s where tables made 2.
+
+use crc_fast::CrcAlgorithm;
 
 /// The number of cluster slots.
 pub const SLOTS: u16 = 16_384;
@@ -52,45 +55,46 @@ pub fn crc16(bytes: &[u8]) -> u16 {
 /// CRC32C (Castagnoli), as iSCSI and ext4 have it.
 #[inline]
 pub fn crc32c(bytes: &[u8]) -> u32 {
-    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32
+    crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
 /// CRC64 of Jones: polynomial 0xad93d23594c935a9, least significant bit first, continuing from `crc`; begin with
 /// zero.
-pub fn crc64(mut crc: u64, bytes: &[u8]) -> u64 {
-    let (chunks, rest) = bytes.as_chunks::<8>();
-    for chunk in chunks {
-        let mixed = (crc ^ u64::from_le_bytes(*chunk)).to_le_bytes();
-        crc = 0;
-        for (index, byte) in mixed.into_iter().enumerate() {
-            crc ^= CRC64[7 - index][usize::from(byte)];
-        }
-    }
-    for &byte in rest {
-        crc = crc >> 8 ^ CRC64[0][usize::from(crc as u8 ^ byte)];
-    }
-    crc
+pub fn crc64(crc: u64, bytes: &[u8]) -> u64 {
+    let mut digest = crc_fast::Digest::new_with_init_state(CrcAlgorithm::Crc64Redis, crc);
+    digest.update(bytes);
+    digest.finalize()
 }
 
-/// The CRC64 of two pieces one after the other, from each one's own and the length of the second.
+/// The CRC64 of two pieces one after the other, from each one's own and the length of the second: a state that bytes
+/// of zero pass through is multiplied by a power of x, as polynomials over bits.
 pub fn crc64_combine(first: u64, second: u64, second_len: u64) -> u64 {
-    // Zero bytes act on the state as a matrix over bits; its powers by squaring.
-    let mut matrix: [u64; 64] = std::array::from_fn(|bit| {
-        let state = 1_u64 << bit;
-        state >> 8 ^ CRC64[0][usize::from(state as u8)]
-    });
-    let apply = |matrix: &[u64; 64], state: u64| {
-        (0..64).filter(|bit| state >> bit & 1 == 1).fold(0, |sum, bit| sum ^ matrix[bit])
-    };
-    let (mut crc, mut len) = (first, second_len);
-    while len > 0 {
-        if len & 1 == 1 {
-            crc = apply(&matrix, crc);
+    let mut factor = ONE;
+    let (mut power, mut left) = (X8, second_len);
+    while left > 0 {
+        if left & 1 == 1 {
+            factor = multiply(factor, power);
         }
-        matrix = matrix.map(|column| apply(&matrix, column));
-        len >>= 1;
+        power = multiply(power, power);
+        left >>= 1;
     }
-    crc ^ second
+    multiply(factor, first) ^ second
+}
+
+/// 1 and x^8: the highest bit is the lowest power.
+const ONE: u64 = 1 << 63;
+const X8: u64 = 1 << 55;
+
+/// The product of two polynomials modulo that of the CRC64.
+fn multiply(a: u64, mut b: u64) -> u64 {
+    const POLYNOMIAL: u64 = 0xad93_d235_94c9_35a9_u64.reverse_bits();
+    let mut product = 0;
+    for power in 0..64 {
+        // Without branches: the bits are random.
+        product ^= b & (a >> (63 - power) & 1).wrapping_neg();
+        b = b >> 1 ^ POLYNOMIAL & (b & 1).wrapping_neg();
+    }
+    product
 }
 
 static CRC16: [[u16; 256]; 8] = {
@@ -112,33 +116,6 @@ static CRC16: [[u16; 256]; 8] = {
         while byte < 256 {
             let crc: u16 = tables[table - 1][byte];
             tables[table][byte] = crc << 8 ^ tables[0][(crc >> 8) as usize];
-            byte += 1;
-        }
-        table += 1;
-    }
-    tables
-};
-
-static CRC64: [[u64; 256]; 8] = {
-    const POLYNOMIAL: u64 = 0xad93_d235_94c9_35a9_u64.reverse_bits();
-    let mut tables = [[0; 256]; 8];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut crc = byte as u64;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ POLYNOMIAL };
-            bit += 1;
-        }
-        tables[0][byte] = crc;
-        byte += 1;
-    }
-    let mut table = 1;
-    while table < 8 {
-        byte = 0;
-        while byte < 256 {
-            let crc: u64 = tables[table - 1][byte];
-            tables[table][byte] = crc >> 8 ^ tables[0][(crc & 0xff) as usize];
             byte += 1;
         }
         table += 1;
@@ -173,6 +150,14 @@ mod tests {
         }
     }
 
+    fn bit_by_bit(bytes: &[u8]) -> u64 {
+        bytes.iter().fold(0, |crc, byte| {
+            (0..8).fold(crc ^ u64::from(*byte), |crc, _| {
+                crc >> 1 ^ if crc & 1 == 1 { 0xad93_d235_94c9_35a9_u64.reverse_bits() } else { 0 }
+            })
+        })
+    }
+
     proptest! {
         #[test]
         fn crc16_is_that_of_the_crate(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
@@ -181,10 +166,12 @@ mod tests {
 
         #[test]
         fn crc64_may_be_cut_anywhere(
-            first in proptest::collection::vec(any::<u8>(), 0..100),
-            second in proptest::collection::vec(any::<u8>(), 0..100),
+            first in proptest::collection::vec(any::<u8>(), 0..600),
+            second in proptest::collection::vec(any::<u8>(), 0..600),
         ) {
-            let whole = crc64(0, &[&first[..], &second].concat());
+            let both = [&first[..], &second].concat();
+            let whole = bit_by_bit(&both);
+            prop_assert_eq!(crc64(0, &both), whole);
             prop_assert_eq!(crc64(crc64(0, &first), &second), whole);
             let combined = crc64_combine(crc64(0, &first), crc64(0, &second), second.len() as u64);
             prop_assert_eq!(combined, whole);

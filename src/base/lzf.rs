@@ -25,8 +25,8 @@ pub fn compress(input: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> bool {
     // Clearing the table is most of the work for short texts, so that they get a short one.
     let packed = match input.len() {
         length if length < COPY_MIN => false,
-        ..512 => pack::<256, 8>(input, limit, out),
-        ..8192 => pack::<2048, 11>(input, limit, out),
+        length if length < 512 => pack::<256, 8>(input, limit, out),
+        length if length < 8192 => pack::<2048, 11>(input, limit, out),
         _ => pack::<16384, 14>(input, limit, out),
     };
     if !packed {

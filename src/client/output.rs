@@ -18,6 +18,11 @@ pub struct Output {
     first: u64,
     /// Bytes in slots (O3).
     held: usize,
+    /// Bytes of `ready` that have to wait, by the ticket that lets them go: where they end. Empty unless replies wait until
+    /// they are true for good.
+    waiting: VecDeque<(u64, usize)>,
+    /// With `waiting`: bytes of `ready` before the first of them.
+    free: usize,
 }
 
 #[derive(Debug, Default)]
@@ -80,15 +85,51 @@ impl Output {
         self.ready.len() > before
     }
 
-    /// Bytes that can be sent now.
+    /// Bytes in order, whether they have to wait or not.
     pub fn ready_bytes(&self) -> usize {
         self.ready.len()
+    }
+
+    /// Bytes that can be sent now.
+    #[inline]
+    pub fn sendable_bytes(&self) -> usize {
+        if self.waiting.is_empty() { self.ready.len() } else { self.free }
+    }
+
+    /// What has become ready since the last time waits for this ticket; whether there is anything.
+    pub fn hold(&mut self, ticket: u64) -> bool {
+        let held = self.waiting.back().map_or(0, |(_, end)| *end);
+        if self.ready.len() == held {
+            return false;
+        }
+        if self.waiting.is_empty() {
+            self.free = 0;
+        }
+        self.waiting.push_back((ticket, self.ready.len()));
+        true
+    }
+
+    /// Lets go what waits for tickets up to this one.
+    pub fn let_go(&mut self, ticket: u64) {
+        while let Some((number, end)) = self.waiting.front()
+            && *number <= ticket
+        {
+            self.free = *end;
+            self.waiting.pop_front();
+        }
     }
 
     /// Takes what can be sent; `spare` is an empty buffer to go on with.
     pub fn take_ready(&mut self, spare: Vec<u8>) -> Vec<u8> {
         debug_assert!(spare.is_empty());
-        std::mem::replace(&mut self.ready, spare)
+        let mut taken = std::mem::replace(&mut self.ready, spare);
+        if !self.waiting.is_empty() {
+            self.ready.extend_from_slice(&taken[self.free..]);
+            taken.truncate(self.free);
+            self.waiting.iter_mut().for_each(|(_, end)| *end -= taken.len());
+            self.free = 0;
+        }
+        taken
     }
 
     /// Bytes that wait, sendable or not.
@@ -141,6 +182,28 @@ mod tests {
             assert_eq!(output.pending_bytes(), 6);
             assert_eq!(output.take_ready(Vec::new()), b"abcdef", "O1, order {order:?}");
         }
+    }
+
+    #[test]
+    fn what_waits_leaves_with_its_ticket() {
+        let mut output = Output::default();
+        output.writer().extend_from_slice(b"a");
+        assert!(output.hold(1) && !output.hold(2));
+        output.writer().extend_from_slice(b"b");
+        assert!(output.hold(3));
+        assert_eq!(output.sendable_bytes(), 0);
+        output.let_go(2);
+        assert_eq!(output.sendable_bytes(), 1);
+        output.writer().extend_from_slice(b"c");
+        assert_eq!(output.take_ready(Vec::new()), b"a");
+        assert_eq!((output.sendable_bytes(), output.ready_bytes()), (0, 2));
+        assert!(output.hold(4));
+        output.let_go(3);
+        assert_eq!(output.take_ready(Vec::new()), b"b");
+        output.let_go(4);
+        assert_eq!(output.take_ready(Vec::new()), b"c");
+        output.writer().extend_from_slice(b"d");
+        assert_eq!(output.take_ready(Vec::new()), b"d");
     }
 
     #[test]

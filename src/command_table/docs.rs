@@ -84,14 +84,18 @@ fn write_key_spec(key: &KeySpec, reply: &mut Reply<'_>) {
     }
     reply.bulk(b"find_keys");
     match key.find {
-        Find::Range { last, step } => {
+        Find::Range { .. } | Find::FirstHalf(_) => {
+            let (last, step, limit) = match key.find {
+                Find::Range { last, step } => (last, step as i64, 0),
+                _ => (-1, 1, 2),
+            };
             write_search("range", 3, reply);
             write_number("lastkey", last, reply);
-            write_number("keystep", step as i64, reply);
-            write_number("limit", 0, reply);
+            write_number("keystep", step, reply);
+            write_number("limit", limit, reply);
         }
         Find::Counted | Find::CountedPairs => {
-            let step = if key.find == Find::Counted { 1 } else { 2 };
+            let step = if matches!(key.find, Find::Counted) { 1 } else { 2 };
             write_search("keynum", 3, reply);
             write_number("keynumidx", 0, reply);
             write_number("firstkey", 1, reply);

@@ -35,7 +35,7 @@ pub enum Reach {
 }
 
 /// Which arguments are keys, from there on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Find {
     /// Every `step`-th up to `last`, which is relative to the beginning, or to the end if negative.
     Range { last: i64, step: usize },
@@ -43,12 +43,17 @@ pub enum Find {
     Counted,
     /// A count, then as many pairs of a key and a value (MSETEX).
     CountedPairs,
+    /// The first half of what follows the word (XREAD). An option's value may look like the word: where it
+    /// stands this function says.
+    FirstHalf(fn(Argv<'_>) -> Option<usize>),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Access {
     /// Reads it: `RO`.
     Read,
+    /// Reads it and notes that it was read (XREADGROUP): `RO` to COMMAND INFO, all the same.
+    Consume,
     /// Reads and changes it: `RW`.
     Update,
     /// Replaces it without looking: `OW`.
@@ -60,7 +65,7 @@ pub enum Access {
 impl Access {
     pub fn flag(self) -> &'static str {
         match self {
-            Self::Read => "RO",
+            Self::Read | Self::Consume => "RO",
             Self::Update => "RW",
             Self::Overwrite => "OW",
             Self::Remove => "RM",
@@ -126,8 +131,16 @@ impl KeySpec {
             }
             return Some(());
         }
+        if let Find::FirstHalf(word) = self.find {
+            // Where the options make no sense the word is searched for, as its specification says.
+            let begin = word(argv).map(|index| index + 1).or_else(|| self.begin.position(argv))?;
+            let keys = argv.len().checked_sub(begin).map(|count| count / 2).filter(|keys| *keys > 0)?;
+            (begin..begin + keys).for_each(found);
+            return Some(());
+        }
         let begin = self.begin.position(argv)?;
         match self.find {
+            Find::FirstHalf(_) => unreachable!("done above"),
             Find::Range { last, step } => {
                 let last = if last < 0 { argv.len() as i64 + last } else { begin as i64 + last };
                 let last = usize::try_from(last).ok()?;
@@ -137,7 +150,7 @@ impl KeySpec {
                 (begin..=last).step_by(step).for_each(found);
             }
             Find::Counted | Find::CountedPairs => {
-                let step = if self.find == Find::CountedPairs { 2 } else { 1 };
+                let step = if matches!(self.find, Find::CountedPairs) { 2 } else { 1 };
                 if begin >= argv.len() {
                     return None;
                 }

@@ -3,7 +3,7 @@
 //! A lookup happens for every command, so it is one multiplication over the upper-cased name and
 //! usually one probe of a small open-addressed array.
 
-use super::{CommandSpec, Flag, Handler};
+use super::{CommandSpec, Flag, Group, Handler};
 use crate::resp::Argv;
 use crate::shard::CommandError;
 
@@ -20,6 +20,8 @@ pub struct Command {
     pub names: u8,
     /// Its only key is the first argument: the common case of routing.
     pub key_is_first: bool,
+    /// That key may hold a large collection, and the second argument names a part of it.
+    pub names_member: bool,
 }
 
 pub struct CommandTable {
@@ -35,7 +37,14 @@ pub struct CommandTable {
 struct Name([u64; NAME_BYTES_MAX / 8]);
 
 impl Name {
+    #[inline]
     fn new(name: &[u8]) -> Option<Self> {
+        // Nearly all names are short: one word, from its two halves, which may overlap.
+        if let (4..=8, Some(first), Some(last)) = (name.len(), name.first_chunk(), name.last_chunk()) {
+            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+            let word = u64::from(first) | u64::from(last) << (8 * (name.len() - 4));
+            return Some(Self([upper_cased(word), 0, 0]));
+        }
         let mut bytes = [0u8; NAME_BYTES_MAX];
         bytes.get_mut(..name.len())?.copy_from_slice(name);
         bytes.make_ascii_uppercase();
@@ -51,6 +60,19 @@ impl Name {
         let mixed = (a ^ b.rotate_left(23) ^ c.rotate_left(47)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         (mixed >> 40) as usize
     }
+}
+
+/// Eight letters at once.
+#[inline]
+fn upper_cased(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    let seven = word & !HIGH;
+    // The high bit of each byte: whether it is at least `a`, and whether it is beyond `z`.
+    let from_a = seven + (0x80 - b'a' as u64) * ONES;
+    let beyond_z = seven + (0x7f - b'z' as u64) * ONES;
+    let letters = (from_a ^ beyond_z) & !word & HIGH;
+    word ^ letters >> 2
 }
 
 impl CommandTable {
@@ -79,7 +101,8 @@ impl CommandTable {
     fn add(&mut self, spec: &'static CommandSpec, names: u8) -> u16 {
         let id = u16::try_from(self.commands.len()).expect("some hundred commands");
         let key_is_first = matches!(spec.keys, [only] if only.is_first_argument());
-        self.commands.push(Command { spec, id, names, key_is_first });
+        let names_member = key_is_first && matches!(spec.group, Group::Set | Group::Hash);
+        self.commands.push(Command { spec, id, names, key_is_first, names_member });
         self.subcommands.push(Vec::new());
         id
     }
@@ -96,6 +119,7 @@ impl CommandTable {
     }
 
     /// The command of this name, in any case.
+    #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&Command> {
         let name = Name::new(name)?;
         let mask = self.index.len() - 1;
@@ -228,4 +252,31 @@ fn unknown_subcommand(argv: Argv<'_>) -> CommandError {
     let name = argv.first().unwrap_or_default().to_ascii_uppercase();
     let parts = [b"ERR unknown subcommand '", sub, b"'. Try ", name.as_slice(), b" HELP."];
     CommandError::built(parts.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_same_in_any_case_and_no_others_are() {
+        for byte in 0..=u8::MAX {
+            let word = u64::from_le_bytes([byte; 8]);
+            assert_eq!(upper_cased(word), u64::from_le_bytes([byte.to_ascii_uppercase(); 8]), "{byte}");
+        }
+        let long = |name: &[u8]| {
+            let mut bytes = [0; NAME_BYTES_MAX];
+            bytes[..name.len()].copy_from_slice(name);
+            bytes.make_ascii_uppercase();
+            bytes
+        };
+        for name in
+            [&b"get"[..], b"lpop", b"lpush", b"bitpos", b"zpopmin", b"setrange", b"sunionstore", b"\xe1bcd"]
+        {
+            let Name(words) = Name::new(name).expect("short enough");
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            assert_eq!(bytes, long(name));
+        }
+        assert!(Name::new(&[b'a'; NAME_BYTES_MAX + 1]).is_none());
+    }
 }

@@ -17,6 +17,7 @@ pub mod docs;
 mod grammar;
 mod key_spec;
 mod lookup;
+mod owners;
 mod plan;
 mod spec;
 
@@ -24,8 +25,9 @@ pub use args::Args;
 pub use grammar::{Arg, Kind};
 pub use key_spec::{Access, Begin, Find, KeySpec, Reach};
 pub use lookup::{Command, CommandTable};
+pub use owners::{Owners, is_whole, owners};
 pub use plan::{HopWork, Plan, Step};
 pub use spec::{
     Arity, Asker, Category, ClientHandler, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler,
-    Merge, ShardHandler, TransactionCommand, WaitOrder,
+    Merge, PrepareFrozen, ShardHandler, TransactionCommand, WaitOrder,
 };

@@ -3,7 +3,7 @@
 
 use super::{Arg, Args, KeySpec, Plan};
 use crate::resp::{Argv, Protocol, Reply};
-use crate::session::{CoreState, Session};
+use crate::session::{CoreState, FrozenOrder, Session};
 use crate::shard::{CommandError, CommandResult, Context, Wish};
 use std::any::Any;
 use std::sync::Arc;
@@ -53,6 +53,10 @@ pub type ShardHandler = fn(&mut Context<'_>, Args<'_>, &mut Reply<'_>) -> Comman
 /// Runs on the client's own core.
 pub type ClientHandler = fn(&mut Session<'_>, Args<'_>, &mut Reply<'_>) -> CommandResult;
 
+/// What a command wants done with all shards at rest; nothing if it has replied.
+pub type PrepareFrozen =
+    fn(&mut Session<'_>, Args<'_>, &mut Reply<'_>) -> Result<Option<FrozenOrder>, CommandError>;
+
 /// What a blocking command waits for.
 pub struct WaitOrder {
     pub wish: Arc<dyn Wish>,
@@ -87,10 +91,12 @@ pub enum Handler {
     /// owns them all, else the hops of the plan.
     Transaction { run: ShardHandler, plan: fn(Argv<'_>) -> Box<dyn Plan> },
     /// May wait for keys. `run` and `plan` do not: they reply with a null if there is nothing, and only
-    /// then, outside of MULTI, the client waits for what `wait` makes of the arguments.
+    /// then, outside of MULTI, the client waits for what `wait` makes of the arguments. Where these do not
+    /// ask it to wait (XREAD without BLOCK) it is a `Transaction`.
     Blocking {
         run: ShardHandler,
         plan: fn(Argv<'_>) -> Box<dyn Plan>,
+        may_wait: fn(Argv<'_>) -> bool,
         wait: fn(Argv<'_>) -> Result<WaitOrder, CommandError>,
     },
     /// Every core contributes; the client's core begins (it may refuse) and finishes, with the
@@ -102,6 +108,9 @@ pub enum Handler {
     },
     /// On the client's core, without keys.
     Client(ClientHandler),
+    /// With all shards at rest: for that moment `prepare` makes an order, or it replies itself. Inside EXEC, where
+    /// nothing can rest, `in_exec` runs on the client's core.
+    Frozen { prepare: PrepareFrozen, in_exec: ClientHandler },
     /// About the commands around it: run by dispatch.
     OfTransaction(TransactionCommand),
     /// Only its subcommands run.

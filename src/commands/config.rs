@@ -219,6 +219,7 @@ fn reset_statistics(core: &mut CoreState, _: Asker, _: Args<'_>) -> Contribution
     core.shard.stats = ShardStats::default();
     core.command_stats.reset();
     core.rates.reset();
+    core.shared.persistence.reset();
     Box::new(())
 }
 

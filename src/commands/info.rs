@@ -126,6 +126,8 @@ pub(super) fn server_report(core: &CoreState, cores: Vec<CoreReport>) -> Report<
             started_unix_ms: shared.started_unix_ms,
             now_unix_us: core.now.unix_us,
             loading: core.settings.loading,
+            persistence: shared.persistence.figures(core.now.unix.0 / 1000),
+            load: shared.load_progress.figures(),
             allocator: shared.memory.observe(),
             startup_bytes: shared.memory.startup(),
             peak_bytes: shared.memory.peak(),

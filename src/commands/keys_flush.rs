@@ -4,6 +4,7 @@ use crate::base::number::parse_i64;
 use crate::command_table::{
     Arg, Args, Arity, Asker, Category, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler,
 };
+use crate::persistence::save;
 use crate::resp::Reply;
 use crate::session::{CoreState, Session};
 use crate::shard::{CommandError, CommandResult};
@@ -34,7 +35,7 @@ const FLUSHALL: CommandSpec = CommandSpec {
     full_name: "flushall",
     complexity: "O(N) where N is the number of keys in all databases.",
     summary: "Deletes all keys of all databases.",
-    handler: Handler::EveryCore { begin: check_mode, collect: flush_everything, finish: say_ok },
+    handler: Handler::EveryCore { begin: check_mode, collect: flush_everything, finish: save_nothing },
     ..FLUSHDB
 };
 
@@ -69,7 +70,20 @@ fn flush(core: &mut CoreState, db: Option<usize>, args: Args<'_>) -> Contributio
     let said = mode(args).expect("checked at the beginning");
     let lazily = said.unwrap_or(core.shard.options.lazy_user_flush);
     core.shard.flush(db, lazily);
-    Box::new(())
+    Box::new(core.shard.effects.dirty())
+}
+
+/// FLUSHALL also empties what is saved.
+fn save_nothing(
+    session: &mut Session<'_>,
+    _: Args<'_>,
+    cores: Vec<Contribution>,
+    reply: &mut Reply<'_>,
+) -> CommandResult {
+    let changes = cores.into_iter().map(|part| *part.downcast::<u64>().expect("what flushing tells")).sum();
+    save::flushed_all(session.core, changes);
+    reply.ok();
+    Ok(())
 }
 
 fn say_ok(_: &mut Session<'_>, _: Args<'_>, _: Vec<Contribution>, reply: &mut Reply<'_>) -> CommandResult {

@@ -29,7 +29,7 @@ const BLPOP: CommandSpec = CommandSpec {
     complexity: "O(N) where N is the number of keys.",
     summary: "Removes and returns the first element of the first list that is not missing, or waits for one.",
     args: &[Arg::key("key").multiple(), Arg::new("timeout", Kind::Double)],
-    handler: Handler::Blocking { run: blpop, plan: plan_blpop, wait: wait_blpop },
+    handler: Handler::Blocking { run: blpop, plan: plan_blpop, may_wait: always, wait: wait_blpop },
     ..DEFAULTS
 };
 
@@ -37,7 +37,7 @@ const BRPOP: CommandSpec = CommandSpec {
     name: "BRPOP",
     full_name: "brpop",
     summary: "Removes and returns the last element of the first list that is not missing, or waits for one.",
-    handler: Handler::Blocking { run: brpop, plan: plan_brpop, wait: wait_brpop },
+    handler: Handler::Blocking { run: brpop, plan: plan_brpop, may_wait: always, wait: wait_brpop },
     ..BLPOP
 };
 
@@ -47,6 +47,11 @@ fn blpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Comman
 
 fn brpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     pop_first(ctx, args.argv(), reply, End::Back)
+}
+
+/// They all wait if there is nothing.
+pub(super) fn always(_: Argv<'_>) -> bool {
+    true
 }
 
 fn keys_of<'a>(argv: Argv<'a>) -> impl Iterator<Item = &'a [u8]> {
@@ -190,7 +195,7 @@ const BLMOVE: CommandSpec = CommandSpec {
         Arg::one_of("whereto", ENDS),
         Arg::new("timeout", Kind::Double),
     ],
-    handler: Handler::Blocking { run: blmove, plan: plan_blmove, wait: wait_blmove },
+    handler: Handler::Blocking { run: blmove, plan: plan_blmove, may_wait: always, wait: wait_blmove },
     ..DEFAULTS
 };
 
@@ -201,7 +206,12 @@ const BRPOPLPUSH: CommandSpec = CommandSpec {
     since: "2.2.0",
     summary: "Moves the last element of a list before the first one of another and returns it, or waits for one.",
     args: &[Arg::key("source"), Arg::new("destination", Kind::Key(1)), Arg::new("timeout", Kind::Double)],
-    handler: Handler::Blocking { run: brpoplpush, plan: plan_brpoplpush, wait: wait_brpoplpush },
+    handler: Handler::Blocking {
+        run: brpoplpush,
+        plan: plan_brpoplpush,
+        may_wait: always,
+        wait: wait_brpoplpush,
+    },
     ..BLMOVE
 };
 
@@ -286,7 +296,7 @@ const BLMPOP: CommandSpec = CommandSpec {
         Arg::one_of("where", ENDS),
         Arg::integer("count").after("COUNT").optional(),
     ],
-    handler: Handler::Blocking { run: blmpop, plan: plan_blmpop, wait: wait_blmpop },
+    handler: Handler::Blocking { run: blmpop, plan: plan_blmpop, may_wait: always, wait: wait_blmpop },
     ..DEFAULTS
 };
 

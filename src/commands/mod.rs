@@ -40,6 +40,12 @@ mod server;
 mod set;
 mod set_algebra;
 mod slowlog;
+mod stream;
+mod stream_claim;
+mod stream_group;
+mod stream_info;
+mod stream_options;
+mod stream_read;
 mod string;
 mod string_compare;
 mod string_counter;
@@ -101,6 +107,11 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     set_algebra::COMMANDS,
     bitfield::COMMANDS,
     bitmap::COMMANDS,
+    stream::COMMANDS,
+    stream_claim::COMMANDS,
+    stream_group::COMMANDS,
+    stream_info::COMMANDS,
+    stream_read::COMMANDS,
     geo::COMMANDS,
     geo_search::COMMANDS,
     hyperloglog::COMMANDS,
@@ -195,7 +206,7 @@ mod tests {
             Handler::ShardOf { .. } | Handler::EveryCore { .. } | Handler::Container => {
                 assert!(spec.keys.is_empty(), "{name}: keys would not be routed");
             }
-            Handler::Client(_) | Handler::OfTransaction(_) => {}
+            Handler::Client(_) | Handler::Frozen { .. } | Handler::OfTransaction(_) => {}
         }
     }
 

@@ -1,9 +1,12 @@
-//! Saving: nothing is saved yet, and the commands say so.
+//! Saving: SAVE, BGSAVE, LASTSAVE.
 
 use crate::command_table::{Arg, Args, Arity, Category, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler};
+use crate::persistence::save::{self, Reservation};
+use crate::persistence::{ChildKind, Status};
 use crate::resp::Reply;
-use crate::session::Session;
+use crate::session::{FrozenOrder, Session};
 use crate::shard::{CommandError, CommandResult};
+use std::sync::atomic::Ordering;
 
 pub(super) const COMMANDS: &[&CommandSpec] = &[&SAVE, &BGSAVE, &BGREWRITEAOF, &LASTSAVE];
 
@@ -19,7 +22,7 @@ const SAVE: CommandSpec = CommandSpec {
     since: "1.0.0",
     complexity: "O(N) where N is the total number of keys in all databases.",
     summary: "Writes a snapshot, and lets all clients wait for it.",
-    handler: Handler::Client(|_, _, _| Err(NOT_YET)),
+    handler: Handler::Frozen { prepare: prepare_save, in_exec: |_, _, _| unreachable!("not queued") },
     ..DEFAULTS
 };
 
@@ -33,15 +36,73 @@ const BGSAVE: CommandSpec = CommandSpec {
     complexity: "O(1).",
     summary: "Writes a snapshot in the background.",
     args: &[Arg::token("schedule", "SCHEDULE").optional().since("3.2.2")],
-    handler: Handler::Client(background_save),
+    handler: Handler::Frozen { prepare: prepare_background_save, in_exec: schedule_save },
     ..DEFAULTS
 };
 
-fn background_save(_: &mut Session<'_>, mut args: Args<'_>, _: &mut Reply<'_>) -> CommandResult {
-    if args.remaining() > 0 && !(args.option("SCHEDULE") && args.remaining() == 0) {
-        return Err(CommandError::Syntax);
+const IN_PROGRESS: CommandError = CommandError::Text("ERR Background save already in progress");
+
+fn prepare_save(
+    session: &mut Session<'_>,
+    _: Args<'_>,
+    _: &mut Reply<'_>,
+) -> Result<Option<FrozenOrder>, CommandError> {
+    let core = &*session.core;
+    if core.shared.persistence.child_kind() == Some(ChildKind::Rdb) {
+        return Err(IN_PROGRESS);
     }
-    Err(NOT_YET)
+    let reservation = Reservation::take(&core.shared).ok_or(IN_PROGRESS)?;
+    Ok(Some(save::foreground(core, reservation)))
+}
+
+/// Whether it may be put off.
+fn schedule_option(mut args: Args<'_>) -> Result<bool, CommandError> {
+    match args.remaining() {
+        0 => Ok(false),
+        1 if args.option("SCHEDULE") => Ok(true),
+        _ => Err(CommandError::Syntax),
+    }
+}
+
+fn prepare_background_save(
+    session: &mut Session<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<Option<FrozenOrder>, CommandError> {
+    let schedule = schedule_option(args)?;
+    let core = &*session.core;
+    let status = &core.shared.persistence;
+    match status.child_kind() {
+        Some(ChildKind::Rdb) => Err(IN_PROGRESS),
+        Some(ChildKind::AofBase) if schedule => {
+            put_off(status, reply);
+            Ok(None)
+        }
+        Some(ChildKind::AofBase) => Err(CommandError::Text(
+            "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to \
+             schedule a BGSAVE whenever possible.",
+        )),
+        None => {
+            let reservation = Reservation::take(&core.shared).ok_or(IN_PROGRESS)?;
+            Ok(Some(save::background(core, reservation, save::dump(&core.config))))
+        }
+    }
+}
+
+/// Inside EXEC nothing can rest: the snapshot is taken right behind it.
+fn schedule_save(session: &mut Session<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    schedule_option(args)?;
+    let status = &session.core.shared.persistence;
+    if status.child_kind() == Some(ChildKind::Rdb) {
+        return Err(IN_PROGRESS);
+    }
+    put_off(status, reply);
+    Ok(())
+}
+
+fn put_off(status: &Status, reply: &mut Reply<'_>) {
+    status.scheduled.store(true, Ordering::Relaxed);
+    reply.simple("Background saving scheduled");
 }
 
 const BGREWRITEAOF: CommandSpec = CommandSpec {
@@ -69,7 +130,7 @@ const LASTSAVE: CommandSpec = CommandSpec {
     summary: "Tells when the last snapshot was written; the start counts as one.",
     tips: &["nondeterministic_output"],
     handler: Handler::Client(|session, _, reply| {
-        reply.integer((session.core.shared.started_unix_ms / 1000) as i64);
+        reply.integer(session.core.shared.persistence.last_save_s() as i64);
         Ok(())
     }),
     ..DEFAULTS

@@ -5,8 +5,9 @@ use crate::base::number::parse_i64;
 use crate::command_table::{Arg, Args, Arity, Category, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler};
 use crate::config::parameter::CLUSTER_ENABLED;
 use crate::observability::info::REDIS_VERSION;
+use crate::persistence::save::{self, Stop};
 use crate::resp::Reply;
-use crate::session::{Session, ShutdownMode};
+use crate::session::{FrozenOrder, Session};
 use crate::shard::{CommandError, CommandResult};
 
 pub(super) const COMMANDS: &[&CommandSpec] = &[&TIME, &LOLWUT, &SHUTDOWN, &ROLE, &REPLICAOF, &SLAVEOF];
@@ -88,7 +89,7 @@ const SHUTDOWN: CommandSpec = CommandSpec {
         Arg::token("force", "FORCE").optional().since("7.0.0"),
         Arg::token("abort", "ABORT").optional().since("7.0.0"),
     ],
-    handler: Handler::Client(shutdown),
+    handler: Handler::Frozen { prepare: shutdown, in_exec: |_, _, _| unreachable!("not queued") },
     ..DEFAULTS
 };
 
@@ -127,7 +128,11 @@ fn shutdown_words(mut args: Args<'_>) -> Result<ShutdownWords, CommandError> {
     Ok(words)
 }
 
-fn shutdown(session: &mut Session<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+fn shutdown(
+    session: &mut Session<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<Option<FrozenOrder>, CommandError> {
     let words = shutdown_words(args)?;
     let shared = &session.core.shared;
     if words.abort {
@@ -136,17 +141,10 @@ fn shutdown(session: &mut Session<'_>, args: Args<'_>, reply: &mut Reply<'_>) ->
         }
         shared.cancel_shutdown();
         reply.ok();
-        return Ok(());
-    }
-    if words.save && !words.force {
-        shared
-            .log
-            .warning("SHUTDOWN SAVE: persistence is not available yet, can't exit. SHUTDOWN NOSAVE can.");
-        return Err(CommandError::Text("ERR Errors trying to SHUTDOWN. Check logs."));
+        return Ok(None);
     }
     // Whoever asks for the end hears nothing more than that the connection is closed.
-    shared.request_shutdown(if words.no_save { ShutdownMode::NoSave } else { ShutdownMode::Default });
-    Ok(())
+    Ok(save::stop(session.core, Stop { save: words.save, no_save: words.no_save, force: words.force }))
 }
 
 const ROLE: CommandSpec = CommandSpec {

@@ -17,6 +17,7 @@ use crate::base::UnixMillis;
 use crate::client::{Client, ClientKey};
 use crate::command_table::{Args, Asker, Command, CommandTable, Handler, HopWork, Merge, ShardHandler, Step};
 use crate::config::Config;
+use crate::config::update::{Permission, set};
 use crate::mesh::lending;
 use crate::observability::{Level, Logger};
 use crate::resp::{Argv, ArgvBuf, Protocol, Reply, Value, inline, parse_reply};
@@ -133,8 +134,7 @@ pub(super) struct Cores {
 impl Cores {
     pub fn new(count: usize) -> Self {
         let log = Logger::new(Level::Warning, None).expect("without a file nothing can fail");
-        let shared =
-            Arc::new(Shared::new(Arc::new(Config::default()), vec![0; count], log, String::new(), START.0));
+        let shared = Arc::new(Shared::new(Arc::new(unsaved()), vec![0; count], log, String::new(), START.0));
         let core = |(index, place)| {
             CoreState::new(index, Arc::clone(&shared), &TABLE, place, [1, 2, 3, index as u64])
         };
@@ -210,6 +210,12 @@ impl Cores {
             }
             Handler::Client(run) => {
                 run(&mut Session { core: &mut self.cores[0], key: client }, Args::new(argv, names), reply)
+            }
+            Handler::Frozen { prepare, .. } => {
+                let session = &mut Session { core: &mut self.cores[0], key: client };
+                let Some(order) = prepare(session, Args::new(argv, names), reply)? else { return Ok(()) };
+                let all: Vec<&crate::shard::Shard> = self.cores.iter().map(|core| &*core.shard).collect();
+                (order.run)(&all, reply)
             }
             Handler::OfTransaction(_) => unreachable!("transcripts have no transactions"),
             Handler::Container => unreachable!("resolve() names a subcommand"),
@@ -313,4 +319,10 @@ impl Player for Redis {
     fn resp3(&mut self) {
         self.request(&ArgvBuf::from_iter(["HELLO", "3"]));
     }
+}
+
+/// The defaults, but FLUSHALL leaves no file behind.
+fn unsaved() -> Config {
+    let pairs: [(&[u8], &[u8]); 1] = [(b"save", b"")];
+    set(&Config::default(), &pairs, Permission::default()).expect("a valid value").config
 }

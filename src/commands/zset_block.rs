@@ -1,5 +1,6 @@
 //! Sorted sets, waiting: BZPOPMIN, BZPOPMAX, BZMPOP.
 
+use super::list_block::always;
 use super::read_then_write::refuse;
 use super::timeout;
 use super::zset_pop::{End, MultiPop, WritePopped, plan_pop, pop_first, write_popped};
@@ -26,7 +27,7 @@ const BZPOPMIN: CommandSpec = CommandSpec {
     complexity: "O(log(N)) where N is the number of members of the sorted set.",
     summary: "Removes and returns the member with the lowest score of the first sorted set that is not missing, or waits for one.",
     args: &[Arg::key("key").multiple(), Arg::new("timeout", Kind::Double)],
-    handler: Handler::Blocking { run: bzpopmin, plan: plan_bzpopmin, wait: wait_bzpopmin },
+    handler: Handler::Blocking { run: bzpopmin, plan: plan_bzpopmin, may_wait: always, wait: wait_bzpopmin },
     ..DEFAULTS
 };
 
@@ -34,7 +35,7 @@ const BZPOPMAX: CommandSpec = CommandSpec {
     name: "BZPOPMAX",
     full_name: "bzpopmax",
     summary: "Removes and returns the member with the highest score of the first sorted set that is not missing, or waits for one.",
-    handler: Handler::Blocking { run: bzpopmax, plan: plan_bzpopmax, wait: wait_bzpopmax },
+    handler: Handler::Blocking { run: bzpopmax, plan: plan_bzpopmax, may_wait: always, wait: wait_bzpopmax },
     ..BZPOPMIN
 };
 
@@ -55,7 +56,7 @@ const BZMPOP: CommandSpec = CommandSpec {
         Arg::one_of("where", &[Arg::token("min", "MIN"), Arg::token("max", "MAX")]),
         Arg::integer("count").after("COUNT").optional(),
     ],
-    handler: Handler::Blocking { run: bzmpop, plan: plan_bzmpop, wait: wait_bzmpop },
+    handler: Handler::Blocking { run: bzmpop, plan: plan_bzmpop, may_wait: always, wait: wait_bzmpop },
     ..DEFAULTS
 };
 

@@ -38,6 +38,25 @@ impl PipelineOrdering {
     }
 }
 
+/// When writes reach the disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AppendFsync {
+    /// When somebody else sees to it.
+    No,
+    Always,
+    EverySecond,
+}
+
+impl AppendFsync {
+    pub(super) const fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::No,
+            1 => Self::Always,
+            _ => Self::EverySecond,
+        }
+    }
+}
+
 /// Who may do what is dangerous.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ProtectedAction {

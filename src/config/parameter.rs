@@ -5,7 +5,7 @@
 
 use std::marker::PhantomData;
 
-use super::choices::{LogLevel, PipelineOrdering, ProtectedAction, ShutdownChoices};
+use super::choices::{AppendFsync, LogLevel, PipelineOrdering, ProtectedAction, ShutdownChoices};
 use super::special::{Master, OutputLimits, SavePoint};
 use super::table::{TABLE, place};
 use super::value::{Bytes, BytesOrPercent, Kind, Value};
@@ -131,6 +131,7 @@ reading! {
     f64, Percentiles, &'a [f64], Value::Percentiles(percentiles) => percentiles;
     Master, Master, Option<&'a Master>, Value::Master(master) => master.as_ref();
     LogLevel, Choice, LogLevel, Value::Choice(number) => LogLevel::from_number(*number);
+    AppendFsync, Choice, AppendFsync, Value::Choice(number) => AppendFsync::from_number(*number);
     PipelineOrdering, Choice, PipelineOrdering, Value::Choice(number) => PipelineOrdering::from_number(*number);
     ProtectedAction, Choice, ProtectedAction, Value::Choice(number) => ProtectedAction::from_number(*number);
     ShutdownChoices, Choices, ShutdownChoices, Value::Choices(bits) => ShutdownChoices::from_bits(*bits);
@@ -186,7 +187,6 @@ pub const MAXMEMORY: Param<Size> = Param::named("maxmemory");
 pub const ACTIVE_EXPIRE_EFFORT: Param<u32> = Param::named("active-expire-effort");
 pub const ACTIVEREHASHING: Param<bool> = Param::named("activerehashing");
 pub const LAZYFREE_LAZY_EVICTION: Param<bool> = Param::named("lazyfree-lazy-eviction");
-pub const RDBCOMPRESSION: Param<bool> = Param::named("rdbcompression");
 pub const LAZYFREE_LAZY_EXPIRE: Param<bool> = Param::named("lazyfree-lazy-expire");
 pub const LAZYFREE_LAZY_SERVER_DEL: Param<bool> = Param::named("lazyfree-lazy-server-del");
 pub const LAZYFREE_LAZY_USER_DEL: Param<bool> = Param::named("lazyfree-lazy-user-del");
@@ -206,7 +206,19 @@ pub const STREAM_NODE_MAX_ENTRIES: Param<u64> = Param::named("stream-node-max-en
 
 // Persistence, replication, cluster.
 pub const SAVE: Param<SavePoint> = Param::named("save");
+pub const STOP_WRITES_ON_BGSAVE_ERROR: Param<bool> = Param::named("stop-writes-on-bgsave-error");
+pub const RDBCOMPRESSION: Param<bool> = Param::named("rdbcompression");
+pub const RDBCHECKSUM: Param<bool> = Param::named("rdbchecksum");
+pub const DBFILENAME: Param<Text> = Param::named("dbfilename");
+pub const RDB_KEY_SAVE_DELAY: Param<i64> = Param::named("rdb-key-save-delay");
+pub const BGSAVE_CPULIST: Param<OptionalText> = Param::named("bgsave_cpulist");
 pub const APPENDONLY: Param<bool> = Param::named("appendonly");
+pub const APPENDDIRNAME: Param<Text> = Param::named("appenddirname");
+pub const APPENDFILENAME: Param<Text> = Param::named("appendfilename");
+pub const APPENDFSYNC: Param<AppendFsync> = Param::named("appendfsync");
+pub const NO_APPENDFSYNC_ON_REWRITE: Param<bool> = Param::named("no-appendfsync-on-rewrite");
+pub const AOF_LOAD_TRUNCATED: Param<bool> = Param::named("aof-load-truncated");
+pub const KEY_LOAD_DELAY: Param<i64> = Param::named("key-load-delay");
 pub const REPLICAOF: Param<Master> = Param::named("replicaof");
 pub const CLUSTER_ENABLED: Param<bool> = Param::named("cluster-enabled");
 

@@ -24,10 +24,11 @@ use crate::net::{Ring, StreamId};
 use crate::observability::{Level, quote};
 use crate::resp::{ArgRange, Argv, ArgvBuf, Limits, Progress, ProtocolError, Reply, RequestParser};
 use crate::session::CoreState;
+use crate::shard::PREFETCH_MAX;
 use query_buffer::QueryBuffer;
 
 /// Requests parsed ahead, so that the memory they need is on its way before the first one runs.
-const AHEAD: usize = 16;
+const AHEAD: usize = PREFETCH_MAX;
 /// A request of more arguments gives their places' memory back.
 const KEEP_RANGES: usize = 16 * 1024;
 /// Reply bytes that wait for a client which does not read; beyond that its further requests wait.
@@ -224,7 +225,7 @@ impl Connections {
             core.resumed.push(key);
         }
         // Also finishes a close that waited for this.
-        if client.output.ready_bytes() > 0 || client.closing != Closing::No || connection.ended {
+        if client.output.sendable_bytes() > 0 || client.closing != Closing::No || connection.ended {
             core.unsent.push(key);
         }
     }
@@ -249,12 +250,37 @@ impl Connections {
     /// Ends the turn: replies leave, limits are applied, clients that have to go are closed.
     pub fn end_turn(&mut self, core: &mut CoreState, ring: &mut Ring) {
         let mut unsent = std::mem::take(&mut core.unsent);
+        let own = core.shard.effects.journal.last_sequence();
+        if !unsent.is_empty()
+            && let Some(ticket) = core.acknowledge.draw(own)
+        {
+            for key in &unsent {
+                if core.clients.get_mut(*key).is_some_and(|client| client.output.hold(ticket)) {
+                    core.acknowledge.wait(ticket, *key);
+                }
+            }
+        }
         for key in unsent.drain(..) {
             self.send(core, ring, key);
         }
         core.unsent = unsent;
+        self.send_released(core, ring);
         while let Some(key) = core.doomed.pop() {
             self.close_client(core, ring, key);
+        }
+    }
+
+    /// What had to wait until it is true for good.
+    fn send_released(&mut self, core: &mut CoreState, ring: &mut Ring) {
+        if core.acknowledge.is_idle() {
+            return;
+        }
+        let passed = core.acknowledge.passed();
+        while let Some(key) = core.acknowledge.next_client(passed) {
+            if let Some(client) = core.clients.get_mut(key) {
+                client.output.let_go(passed);
+                self.send(core, ring, key);
+            }
         }
     }
 
@@ -275,7 +301,7 @@ impl Connections {
             core.doomed.push(key);
             return;
         }
-        if client.output.ready_bytes() > 0 && !connection.sending {
+        if client.output.sendable_bytes() > 0 && !connection.sending {
             let spare = self.spare.pop().unwrap_or_default();
             let buffer = client.output.take_ready(spare);
             client.sending_bytes = buffer.len();
@@ -346,6 +372,8 @@ impl Connection {
                 authenticated: client.authenticated || !core.settings.password_required,
             };
             let db = client.db;
+            // Clients that pipeline do the same again and again.
+            let members = client.last_command.is_some_and(|id| core.table.by_id(id).names_member);
             ahead.len = 0;
             let mut end = at;
             let mut failure = None;
@@ -390,6 +418,13 @@ impl Connection {
                 }
                 for hash in requests.iter().filter_map(|request| request.hash) {
                     core.shard.prefetch_entry(db, hash);
+                }
+                if members {
+                    let named = requests.iter().filter_map(|request| {
+                        let argv = request.argv(bytes);
+                        Some((request.hash?, argv.get(1)?, argv.get(2)?))
+                    });
+                    core.shard.prefetch_members(db, named);
                 }
             }
             for index in 0..ahead.len {

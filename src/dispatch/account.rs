@@ -189,16 +189,17 @@ fn ended(
     core.tick_ns = clock::Monotonic::now().0;
     let nanoseconds = core.tick_ns.saturating_sub(started_ns);
     record(core, key, command, argv, nanoseconds, failed);
-    answered(core, key, slot, bytes);
+    if let Some(client) = core.clients.get_mut(key) {
+        client.output.complete(slot, bytes);
+    }
+    released(core, key);
 }
 
 /// A client has the reply for which its further requests were held back.
-pub(super) fn answered(core: &mut CoreState, key: ClientKey, slot: u64, bytes: &[u8]) {
+pub(super) fn released(core: &mut CoreState, key: ClientKey) {
     let Some(client) = core.clients.get_mut(key) else { return };
-    if client.output.complete(slot, bytes) {
-        core.unsent.push(key);
-    }
     client.in_flight.barriers -= 1;
+    core.unsent.push(key);
     core.resumed.push(key);
 }
 

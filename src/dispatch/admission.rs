@@ -10,11 +10,13 @@ pub struct Situation {
     pub loading: bool,
     /// `enable-debug-command` and `enable-module-command` forbid it to this client.
     pub protected: bool,
+    /// A snapshot has failed, and this is a write (or PING, which tells of it).
+    pub writes_refused: bool,
 }
 
 type Guard = fn(&CommandSpec, Situation) -> Result<(), CommandError>;
 
-const GUARDS: &[Guard] = &[not_protected, authenticated, loaded];
+const GUARDS: &[Guard] = &[not_protected, authenticated, saved, loaded];
 
 /// # Errors
 /// Redis's own text for the first reason to refuse.
@@ -43,11 +45,21 @@ fn authenticated(spec: &CommandSpec, now: Situation) -> Result<(), CommandError>
     Err(CommandError::Text("NOAUTH Authentication required."))
 }
 
+/// The text of Redis; its first word is what clients look for.
+const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+                       Commands that may modify the data set are disabled, because this instance is configured to \
+                       report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). \
+                       Please check the Redis logs for details about the RDB error.";
+
+fn saved(_: &CommandSpec, now: Situation) -> Result<(), CommandError> {
+    if now.writes_refused { Err(CommandError::Text(MISCONF)) } else { Ok(()) }
+}
+
 fn loaded(spec: &CommandSpec, now: Situation) -> Result<(), CommandError> {
     if !now.loading || spec.flags.contains(Flag::Loading) {
         return Ok(());
     }
-    Err(CommandError::Text("LOADING Pinion is loading the dataset in memory"))
+    Err(CommandError::Text("LOADING Redis is loading the dataset in memory"))
 }
 
 #[cfg(test)]
@@ -58,12 +70,14 @@ mod tests {
     #[test]
     fn the_first_refusal_wins() {
         let debug = CommandSpec { name: "DEBUG", flags: Flags::of(&[Flag::Protected]), ..DEFAULTS };
-        let worst = Situation { authenticated: false, loading: true, protected: true };
+        let worst = Situation { authenticated: false, loading: true, protected: true, writes_refused: true };
         let refusal = |situation| admit(&debug, situation).expect_err("refused").to_string();
         assert!(refusal(worst).starts_with("ERR DEBUG command not allowed."));
         let better = Situation { protected: false, ..worst };
         assert!(refusal(better).starts_with("NOAUTH "));
         let better = Situation { authenticated: true, ..better };
+        assert!(refusal(better).starts_with("MISCONF "));
+        let better = Situation { writes_refused: false, ..better };
         assert!(refusal(better).starts_with("LOADING "));
         assert_eq!(admit(&debug, Situation { loading: false, ..better }), Ok(()));
     }

@@ -7,13 +7,13 @@
 use super::message::Message;
 use super::procedure::{Caller, Next, Planned, Procedure, Work, run_handler};
 use super::run::journal_unit;
-use super::transactions::{Purpose, Running, intentions};
+use super::transactions::{Purpose, Running, intentions, whole_key};
 use super::{Dispatch, Flow, account, take_muted};
 use crate::client::{Blocked, ClientKey, ReplyMode};
 use crate::command_table::{Args, Command, Contribution, Handler, WaitOrder};
 use crate::resp::{Argv, ArgvBuf, Protocol, Reply};
 use crate::session::{Ask, CoreState, Seat};
-use crate::shard::{Blocker, Claim, Outcome, WaitEvent, shard_of_key};
+use crate::shard::{Blocker, Claim, Outcome, WaitEvent, Wish, shard_of_key};
 use std::sync::Arc;
 
 /// How all of them say that there was nothing.
@@ -233,9 +233,19 @@ impl Dispatch {
         let Some(client) = core.clients.get(wait.client) else { return };
         let caller = Caller { db: wait.db, protocol: client.protocol, no_touch: client.no_touch };
         let argv = seat.argv.as_argv();
-        let planned = Planned::new(plan(argv), caller, core.cores);
-        let procedure = Box::new(Moving { planned, claim: Arc::clone(&wait.claim), hops: 0, claimed: false });
-        let parts = intentions(core, &seat.command, argv);
+        let claim = Arc::clone(&wait.claim);
+        let (procedure, parts): (Box<dyn Procedure>, _) = match &ask.alone {
+            Some(wish) => {
+                let (key, wish) = (ask.key.clone(), Arc::clone(wish));
+                let parts = vec![(ask.shard, whole_key(core, &key))];
+                (Box::new(ServeThere { shard: ask.shard, key, wish, claim, caller, begun: false }), parts)
+            }
+            None => {
+                let planned = Planned::new(plan(argv), caller, core.cores);
+                let parts = intentions(core, &seat.command, argv);
+                (Box::new(Moving { planned, claim, hops: 0, claimed: false }), parts)
+            }
+        };
         let running = Running {
             client: wait.client,
             purpose: Purpose::Move { wait: ask.id, shard: ask.shard, db: ask.db, key: ask.key },
@@ -263,17 +273,13 @@ impl Dispatch {
 fn hear(core: &mut CoreState, id: u64, what: WaitEvent) {
     match what {
         WaitEvent::Served(reply) => core.waits.ended.push_back((id, reply)),
-        WaitEvent::Ask { shard, db, key } => core.waits.asked.push_back(Ask { id, shard, db, key }),
+        WaitEvent::Ask { shard, db, key, alone } => {
+            core.waits.asked.push_back(Ask { id, shard, db, key, alone });
+        }
     }
 }
 
-fn blocker(
-    core: usize,
-    id: u64,
-    caller: Caller,
-    wish: Arc<dyn crate::shard::Wish>,
-    elsewhere: bool,
-) -> Blocker {
+fn blocker(core: usize, id: u64, caller: Caller, wish: Arc<dyn Wish>, elsewhere: bool) -> Blocker {
     Blocker { core, id, protocol: caller.protocol, no_touch: caller.no_touch, wish, elsewhere }
 }
 
@@ -388,6 +394,32 @@ impl Procedure for Await {
         });
         // Not the last hop: shards that it does not reach (of a destination) are let go by the conclusion.
         Next::Hop { work: work.collect(), last: false }
+    }
+}
+
+/// Serves a waiting client with one key of one shard, which may be held by others just now.
+struct ServeThere {
+    shard: usize,
+    key: Box<[u8]>,
+    wish: Arc<dyn Wish>,
+    claim: Arc<Claim>,
+    caller: Caller,
+    begun: bool,
+}
+
+impl Procedure for ServeThere {
+    fn next(&mut self, _: &mut CoreState, _: ClientKey, mut results: Vec<(usize, Contribution)>) -> Next {
+        if std::mem::replace(&mut self.begun, true) {
+            let (_, result) = results.pop().expect("one shard was asked");
+            return Next::Done(*result.downcast().expect("it gives a reply, empty if he was not served"));
+        }
+        let (key, wish, claim) = (self.key.clone(), Arc::clone(&self.wish), Arc::clone(&self.claim));
+        let caller = self.caller;
+        let serve = move |shard: &mut crate::shard::Shard, now| -> Contribution {
+            let served = shard.serve_held((caller.db, &key), (&*wish, &claim), caller.protocol, now);
+            Box::new(served.unwrap_or_default())
+        };
+        Next::Hop { work: vec![(self.shard, Work::Shard(Box::new(serve)))], last: true }
     }
 }
 

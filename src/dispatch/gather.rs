@@ -1,6 +1,7 @@
 //! Partial replies become one.
 
 use super::message::ReturnTo;
+use crate::base::slots::Slots;
 use crate::client::ClientKey;
 use crate::command_table::{Command, Contribution, Merge};
 use crate::resp::{ArgvBuf, Reply};
@@ -19,35 +20,22 @@ pub struct Gather {
 
 /// The gatherings of one core.
 #[derive(Default)]
-pub struct Gathers {
-    slots: Vec<Option<Gather>>,
-    free: Vec<usize>,
-}
+pub struct Gathers(Slots<Gather>);
 
 impl Gathers {
     pub fn insert(&mut self, gather: Gather) -> usize {
-        match self.free.pop() {
-            Some(index) => {
-                self.slots[index] = Some(gather);
-                index
-            }
-            None => {
-                self.slots.push(Some(gather));
-                self.slots.len() - 1
-            }
-        }
+        self.0.insert(gather)
     }
 
     /// Takes in one part; gives the gathering out when nothing is missing any more.
     pub fn contribution(&mut self, to: ReturnTo, contribution: Contribution) -> Option<Gather> {
-        let waiting = self.slots[to.gather].as_mut().expect("a gathering waits for all its parts");
+        let waiting = self.0.get_mut(to.gather);
         waiting.contributions[to.part] = Some(contribution);
         waiting.missing -= 1;
         if waiting.missing > 0 {
             return None;
         }
-        self.free.push(to.gather);
-        self.slots[to.gather].take()
+        Some(self.0.remove(to.gather))
     }
 }
 

@@ -1,9 +1,10 @@
 //! What crosses the mesh.
 
 use super::procedure::Work;
-use super::transactions::Late;
-use crate::client::ClientKey;
+use super::transactions::{Late, Whole};
+use crate::client::{ClientKey, WatchedKey};
 use crate::command_table::{Command, Contribution, ShardHandler};
+use crate::persistence::aof::appender::News;
 use crate::resp::{ArgRange, Argv, Protocol};
 use crate::session::CoreState;
 use crate::transaction::{Answer, Request, Txn};
@@ -35,6 +36,23 @@ pub enum Message {
         shard: usize,
         txn: Txn,
         answer: Answer<Contribution>,
+    },
+    /// Asks to be answered when everything before has been done; the answer.
+    Fence(u64),
+    Passed(u64),
+    /// What has become durable on the sender.
+    Durable(News),
+    /// A client watches a key no more.
+    Unwatch {
+        client: u64,
+        key: WatchedKey,
+    },
+    Unwatched,
+    /// Commands that run on the receiver's shard with nothing in between, and their result.
+    Whole(Box<Whole>),
+    WholeDone {
+        id: usize,
+        result: Contribution,
     },
     /// The reply of a command that had to wait for transactions.
     Late(Box<Late>),

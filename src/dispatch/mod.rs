@@ -11,6 +11,7 @@
 mod account;
 mod admission;
 mod blocking;
+mod freeze;
 mod gather;
 mod message;
 mod multi;
@@ -26,6 +27,7 @@ pub use message::{Batch, Dealt, Message, ReturnTo};
 use crate::client::{Blocked, ClientKey, ReplyMode};
 use crate::command_table::{Args, Asker, ClientHandler, Command, Contribution, Flag, Handler, ShardHandler};
 use crate::mesh::{Lender, Links};
+use crate::persistence::aof::appender::News;
 use crate::resp::{Argv, Reply};
 use crate::session::{CoreState, PauseMode, Session};
 use crate::shard::{CommandError, Shard};
@@ -52,7 +54,7 @@ pub struct Dispatch {
     outgoing: Vec<Option<Box<Batch>>>,
     #[expect(clippy::vec_box, reason = "the mesh moves the box, so the box is what is kept")]
     spare: Vec<Box<Batch>>,
-    /// By core: batches sent and not yet returned.
+    /// By core: batches, and ends of WATCH, that it has not yet confirmed.
     in_flight: Vec<u32>,
     gathers: Gathers,
     lender: Lender<Shard>,
@@ -109,6 +111,7 @@ impl Dispatch {
         let situation = Situation {
             authenticated: client.authenticated || !core.settings.password_required,
             loading: core.settings.loading,
+            writes_refused: core.settings.writes_refused && self.writes(core, key, &command),
             protected: command.spec.flags.contains(Flag::Protected)
                 && account::is_protected(core, key, &command),
         };
@@ -122,7 +125,7 @@ impl Dispatch {
         if core.clients.running(key).multi.is_some() && self.queue(core, key, &command, argv) {
             return Flow::Next;
         }
-        if self.forming.is_some() && !matches!(command.spec.handler, Handler::PerShard { .. }) {
+        if self.is_collecting() && !pipeline::may_join(&command) {
             self.depart(core);
         }
         let shards = core.cores;
@@ -154,16 +157,19 @@ impl Dispatch {
                     }
                 }
             }
-            Handler::Transaction { run, plan } => match self.owner(core, &command, argv) {
-                Owners::One(owner) => self.on_one_shard(core, key, &command, run, owner, argv),
-                Owners::None => self.on_one_shard(core, key, &command, run, core.index, argv),
-                Owners::Several => self.over_shards(core, key, &command, argv, |caller| {
-                    Box::new(Planned::new(plan(argv), caller, shards))
-                }),
-            },
-            Handler::Blocking { .. } => self.blocking(core, key, &command, argv),
+            Handler::Blocking { may_wait, .. } if may_wait(argv) => self.blocking(core, key, &command, argv),
+            Handler::Transaction { run, plan } | Handler::Blocking { run, plan, .. } => {
+                match self.owner(core, &command, argv) {
+                    Owners::One(owner) => self.on_one_shard(core, key, &command, run, owner, argv),
+                    Owners::None => self.on_one_shard(core, key, &command, run, core.index, argv),
+                    Owners::Several => self.over_shards(core, key, &command, argv, |caller| {
+                        Box::new(Planned::new(plan(argv), caller, shards))
+                    }),
+                }
+            }
             Handler::Client(run) => self.on_client(core, key, &command, run, argv),
             Handler::EveryCore { .. } => self.on_every_core(core, key, &command, argv),
+            Handler::Frozen { prepare, .. } => self.on_frozen(core, key, &command, prepare, argv),
             Handler::OfTransaction(which) => self.of_transaction(core, key, &command, which, argv),
             Handler::Container => unreachable!("resolve() names a subcommand"),
         };
@@ -173,6 +179,15 @@ impl Dispatch {
             client.total_commands += 1;
         }
         flow
+    }
+
+    /// Whether a failed snapshot concerns the command: a write, or PING, from which monitoring is to hear of it.
+    #[cold]
+    fn writes(&self, core: &mut CoreState, key: ClientKey, command: &Command) -> bool {
+        let queued = core.clients.running(key).multi.as_ref().filter(|_| command.spec.name == "EXEC");
+        command.is_write()
+            || command.spec.name == "PING"
+            || queued.is_some_and(|multi| multi.commands().iter().any(|queued| queued.command.is_write()))
     }
 
     /// Hints the processor at the data of a request that will run soon, if it lives here.
@@ -401,6 +416,7 @@ impl Dispatch {
         for from in 0..core.cores {
             while let Some(message) = self.links.receive(from) {
                 any = true;
+                core.acknowledge.hear(from);
                 self.message(core, from, message);
             }
         }
@@ -447,6 +463,18 @@ impl Dispatch {
                 self.answered(core, shard, txn, answer);
                 self.pump(core);
             }
+            Message::Fence(id) => self.links.send(from, Message::Passed(id)),
+            Message::Passed(id) => self.passed(core, id),
+            Message::Durable(news) => {
+                core.hear_durable(from, &news);
+            }
+            Message::Unwatch { client, key } => {
+                core.shard.effects.unwatch(client, key.db, &key.key);
+                self.links.send(from, Message::Unwatched);
+            }
+            Message::Unwatched => self.in_flight[from] -= 1,
+            Message::Whole(whole) => self.run_whole(core, from, *whole),
+            Message::WholeDone { id, result } => self.whole_done(core, from, id, result),
             Message::Late(late) => transactions::deliver(core, late),
             Message::Connection(dealt) => self.dealt.push(dealt),
         }
@@ -505,10 +533,19 @@ impl Dispatch {
         }
     }
 
+    /// Tells every other core what has become durable here.
+    pub fn tell_durable(&mut self, news: &News) {
+        let own = self.links.own();
+        for core in (0..self.links.cores()).filter(|core| *core != own) {
+            self.links.send(core, Message::Durable(news.clone()));
+        }
+    }
+
     /// Ends the turn: everything collected leaves. Names each sleeping core that has to be woken.
     pub fn flush(&mut self, core: &mut CoreState, wake: impl FnMut(usize)) {
         self.attempt_all(core);
         self.send_outgoing();
+        core.acknowledge.tell_position(core.shard.effects.journal.last_sequence());
         self.links.flush(wake);
     }
 

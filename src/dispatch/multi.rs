@@ -10,7 +10,7 @@ use super::procedure::{Caller, Everywhere, Next, Planned, Procedure, Spread, Wor
 use super::run::run_here;
 use super::transactions::intentions;
 use super::{Dispatch, Flow, route};
-use crate::base::UnixMillis;
+use crate::base::{Monotonic, UnixMillis};
 use crate::client::{ClientKey, QueuedCommand, ReplyMode, WatchedKey};
 use crate::command_table::{
     Args, Asker, Command, Contribution, Flag, Handler, ShardHandler, TransactionCommand,
@@ -60,10 +60,19 @@ impl Dispatch {
         which: TransactionCommand,
         argv: Argv<'_>,
     ) -> Flow {
-        let client = core.clients.running(key);
-        if !client.in_flight.is_idle() {
+        let may_start = match which {
+            // It touches nothing but the client.
+            TransactionCommand::Multi => true,
+            TransactionCommand::Exec if self.may_collect_exec(core, key) => true,
+            _ => {
+                self.depart(core);
+                core.clients.running(key).in_flight.is_idle()
+            }
+        };
+        if !may_start {
             return Flow::Stall;
         }
+        let client = core.clients.running(key);
         let in_multi = client.multi.is_some();
         let refused = match which {
             TransactionCommand::Multi if in_multi => Some("ERR MULTI calls can not be nested"),
@@ -114,7 +123,7 @@ impl Dispatch {
 
     fn watch(&mut self, core: &mut CoreState, key: ClientKey, command: &Command, argv: Argv<'_>) {
         let (cores, client) = (core.cores, core.clients.running(key));
-        let (db, protocol, id) = (client.db, client.protocol, client.id);
+        let (db, protocol, id) = (client.db, client.protocol, client.watching.watcher(client.id));
         let mut by_shard: Vec<(usize, Vec<Box<[u8]>>)> = Vec::new();
         for name in argv.iter().skip(1) {
             let owner = shard_of_key(name, cores);
@@ -134,7 +143,7 @@ impl Dispatch {
         account::monitor(core, key, command, argv);
         let parts = intentions(core, command, argv);
         let by_shard = by_shard.into_iter().map(|(shard, keys)| (shard, keys.into())).collect();
-        self.begin(core, key, command, argv, parts, Box::new(Watch { client: id, db, protocol, by_shard }));
+        self.begin(core, key, command, argv, parts, Box::new(Watch { watcher: id, db, protocol, by_shard }));
     }
 
     fn exec(&mut self, core: &mut CoreState, key: ClientKey, command: &Command, argv: Argv<'_>) {
@@ -153,14 +162,15 @@ impl Dispatch {
         }
         account::monitor(core, key, command, argv);
         if core.clients.running(key).watching.is_empty()
-            && self.exec_here(core, key, command, argv, &commands)
+            && (self.exec_here(core, key, command, argv, &commands)
+                || self.collect_exec(core, key, command, argv, &commands))
         {
             return;
         }
         let client = core.clients.running(key);
+        let watcher = client.watching.watcher(client.id);
         let watched = client.watching.take();
-        let id = client.id;
-        let exec = Exec::new(core, key, id, commands, watched);
+        let exec = Exec::new(core, key, watcher, commands, watched);
         let parts = exec.parts(core);
         if parts.is_empty() {
             // Nothing but PING and the like.
@@ -190,7 +200,7 @@ impl Dispatch {
         };
         let client = core.clients.get(key).expect("its request runs");
         // Clients that wait for a key are served behind the whole of it, which this would not do.
-        let unheard = core.shard.scheduled || core.shard.effects.has_waiters();
+        let unheard = core.shard.scheduled || core.shard.effects.has_waiters() || self.is_collecting();
         if unheard || client.reply_mode != ReplyMode::On || !commands.iter().all(is_here) {
             return false;
         }
@@ -208,17 +218,15 @@ impl Dispatch {
         true
     }
 
-    /// Tells the owners of watched keys that their watchers have gone.
+    /// Tells the owners of watched keys that their watchers have gone. Until that has arrived their shards count as
+    /// busy: a WATCH of the same key must not get there first.
     pub fn release_watches(&mut self, core: &mut CoreState) {
-        for (client, owner, WatchedKey { db, key }) in std::mem::take(&mut core.unwatched) {
+        for (client, owner, key) in std::mem::take(&mut core.unwatched) {
             if owner == core.index {
-                core.shard.effects.unwatch(client, db, &key);
+                core.shard.effects.unwatch(client, key.db, &key.key);
             } else {
-                let run = Box::new(move |core: &mut CoreState| -> Contribution {
-                    core.shard.effects.unwatch(client, db, &key);
-                    Box::new(())
-                });
-                self.links.send(owner, Message::Call { run, back: None });
+                self.in_flight[owner] += 1;
+                self.links.send(owner, Message::Unwatch { client, key });
             }
         }
     }
@@ -229,7 +237,7 @@ type SharedKeys = Arc<[Box<[u8]>]>;
 
 /// WATCH: registers keys with their owners.
 struct Watch {
-    client: u64,
+    watcher: u64,
     db: usize,
     protocol: Protocol,
     by_shard: Vec<(usize, SharedKeys)>,
@@ -238,10 +246,10 @@ struct Watch {
 impl Procedure for Watch {
     fn read(&self, shard: usize) -> Option<Work> {
         let (_, keys) = self.by_shard.iter().find(|(owner, _)| *owner == shard)?;
-        let (keys, client, db) = (keys.clone(), self.client, self.db);
+        let (keys, watcher, db) = (keys.clone(), self.watcher, self.db);
         Some(Work::Shard(Box::new(move |shard, now| {
             for key in keys.iter() {
-                shard.watch(client, db, key, now);
+                shard.watch(watcher, db, key, now);
             }
             Box::new(())
         })))
@@ -267,6 +275,7 @@ type ShardReply = (Vec<u8>, u64);
 /// EXEC.
 struct Exec {
     client: u64,
+    watcher: u64,
     cores: usize,
     protocol: Protocol,
     commands: Vec<Planning>,
@@ -278,18 +287,20 @@ struct Exec {
     together: Vec<(usize, Vec<usize>)>,
     /// The command under way that has hops of its own.
     alone: Option<(usize, Box<dyn Procedure>)>,
+    /// When that one began.
+    alone_since: Monotonic,
 }
 
 impl Exec {
     fn new(
         core: &mut CoreState,
         key: ClientKey,
-        id: u64,
+        watcher: u64,
         queued: Vec<QueuedCommand>,
         watched: Vec<(usize, WatchedKey)>,
     ) -> Self {
         let client = core.clients.running(key);
-        let (protocol, no_touch) = (client.protocol, client.no_touch);
+        let (id, protocol, no_touch) = (client.id, client.protocol, client.no_touch);
         let mut caller = Caller { db: client.db, protocol, no_touch };
         let mut commands = Vec::with_capacity(queued.len());
         let mut places = Vec::with_capacity(queued.len());
@@ -320,6 +331,7 @@ impl Exec {
         let replies = Replies::new(commands.len());
         Self {
             client: id,
+            watcher,
             cores: core.cores,
             protocol,
             commands,
@@ -329,6 +341,7 @@ impl Exec {
             validated: false,
             together: Vec::new(),
             alone: None,
+            alone_since: Monotonic(0),
         }
     }
 
@@ -356,7 +369,7 @@ impl Exec {
                 Handler::ShardOf { pick, .. } => {
                     add(pick(argv, self.cores).min(self.cores - 1), &[], Some(Mode::Shared))
                 }
-                Handler::Client(_) | Handler::OfTransaction(_) => {}
+                Handler::Client(_) | Handler::Frozen { .. } | Handler::OfTransaction(_) => {}
                 _ => {
                     let parts = intentions(core, &queued.command, argv);
                     if parts.is_empty() {
@@ -427,6 +440,7 @@ impl Exec {
     fn run_client(&mut self, core: &mut CoreState, key: ClientKey, index: usize) {
         let Planning { command, argv, .. } = &self.commands[index];
         let mut bytes = Vec::new();
+        let started = Monotonic::now();
         if let Handler::OfTransaction(_) = command.spec.handler {
             // UNWATCH: EXEC has released the watched keys already.
             let protocol = core.clients.get(key).map_or(Protocol::Resp2, |client| client.protocol);
@@ -434,7 +448,9 @@ impl Exec {
             account::inside(core, key, command, argv.as_argv(), &bytes, 0);
             return self.replies.put(index, bytes);
         }
-        let Handler::Client(run) = command.spec.handler else { unreachable!("planned for the client") };
+        let (Handler::Client(run) | Handler::Frozen { in_exec: run, .. }) = command.spec.handler else {
+            unreachable!("planned for the client")
+        };
         if let Some(client) = core.clients.get(key) {
             let protocol = client.protocol;
             let args = Args::new(argv.as_argv(), usize::from(command.names));
@@ -444,7 +460,8 @@ impl Exec {
                 Reply::new(&mut bytes, protocol).error(error.text().as_ref());
             }
         }
-        account::inside(core, key, command, argv.as_argv(), &bytes, 0);
+        let took = Monotonic::now().since(started).as_nanos() as u64;
+        account::inside(core, key, command, argv.as_argv(), &bytes, took);
         self.replies.put(index, bytes);
     }
 
@@ -464,7 +481,7 @@ impl Exec {
     /// The reply of all, and the end of the watches.
     fn done(&mut self, core: &mut CoreState, touched: bool) -> Next {
         for (owner, key) in std::mem::take(&mut self.watched) {
-            core.unwatched.push((self.client, owner, key));
+            core.unwatched.push((self.watcher, owner, key));
         }
         let mut bytes = Vec::new();
         let mut reply = Reply::new(&mut bytes, self.protocol);
@@ -482,12 +499,12 @@ impl Exec {
 impl Procedure for Exec {
     /// Whether the watched keys of a shard are as they were.
     fn read(&self, shard: usize) -> Option<Work> {
-        let client = self.client;
+        let watcher = self.watcher;
         let mine = self.watched.iter().filter(|(owner, _)| *owner == shard);
         let keys: Vec<WatchedKey> = mine.map(|(_, key)| key.clone()).collect();
         (!keys.is_empty()).then(|| {
             Work::Shard(Box::new(move |shard, now| -> Contribution {
-                Box::new(keys.iter().all(|WatchedKey { db, key }| shard.is_untouched(client, *db, key, now)))
+                Box::new(keys.iter().all(|WatchedKey { db, key }| shard.is_untouched(watcher, *db, key, now)))
             }))
         })
     }
@@ -519,7 +536,8 @@ impl Procedure for Exec {
                     }
                     Next::Done(bytes) => {
                         let Planning { command, argv, .. } = &self.commands[index];
-                        account::inside(core, key, command, argv.as_argv(), &bytes, 0);
+                        let took = Monotonic::now().since(self.alone_since).as_nanos() as u64;
+                        account::inside(core, key, command, argv.as_argv(), &bytes, took);
                         self.replies.put(index, bytes);
                     }
                 }
@@ -532,22 +550,25 @@ impl Procedure for Exec {
                     self.together = together;
                     return Next::Hop { work, last: self.steps.is_empty() };
                 }
-                Some(ExecStep::Alone(index)) => match self.begin_alone(core, key, index) {
-                    Err(error) => {
-                        let mut bytes = Vec::new();
-                        Reply::new(&mut bytes, self.protocol).error(error.text().as_ref());
-                        self.replies.put(index, bytes);
-                    }
-                    Ok(procedure) => {
-                        let reads: Vec<(usize, Work)> = (0..self.cores)
-                            .filter_map(|shard| Some((shard, procedure.read(shard)?)))
-                            .collect();
-                        self.alone = Some((index, procedure));
-                        if !reads.is_empty() {
-                            return Next::Hop { work: reads, last: false };
+                Some(ExecStep::Alone(index)) => {
+                    self.alone_since = Monotonic::now();
+                    match self.begin_alone(core, key, index) {
+                        Err(error) => {
+                            let mut bytes = Vec::new();
+                            Reply::new(&mut bytes, self.protocol).error(error.text().as_ref());
+                            self.replies.put(index, bytes);
+                        }
+                        Ok(procedure) => {
+                            let reads: Vec<(usize, Work)> = (0..self.cores)
+                                .filter_map(|shard| Some((shard, procedure.read(shard)?)))
+                                .collect();
+                            self.alone = Some((index, procedure));
+                            if !reads.is_empty() {
+                                return Next::Hop { work: reads, last: false };
+                            }
                         }
                     }
-                },
+                }
             }
         }
     }
@@ -562,7 +583,7 @@ impl Procedure for Exec {
 }
 
 /// What runs on a shard for a command whose keys are all there.
-fn shard_handler(command: &Command) -> Option<ShardHandler> {
+pub(super) fn shard_handler(command: &Command) -> Option<ShardHandler> {
     match command.spec.handler {
         Handler::Shard(run)
         | Handler::ShardOf { run, .. }
@@ -578,7 +599,9 @@ fn place(core: &CoreState, command: &Command, argv: Argv<'_>) -> Place {
         if core.cores == 1 { Owners::One(0) } else { route::owners(command, argv, core.cores) }
     };
     match command.spec.handler {
-        Handler::Client(_) | Handler::OfTransaction(_) | Handler::Container => Place::Client,
+        Handler::Client(_) | Handler::Frozen { .. } | Handler::OfTransaction(_) | Handler::Container => {
+            Place::Client
+        }
         Handler::ShardOf { pick, .. } => Place::Shard(pick(argv, core.cores).min(core.cores - 1)),
         Handler::EveryCore { .. } => Place::Several,
         Handler::PerShard { .. } if !route::is_whole(command, argv) => Place::Shard(core.index),

@@ -129,7 +129,16 @@ fn prefetch_batch(shard: &Shard, batch: &Batch, range: std::ops::Range<usize>) {
     for (index, hash) in range.clone().zip(&mut hashes) {
         *hash = key(index).map_or(0, |key| shard.prefetch(batch.item(index).db as usize, key));
     }
-    for (index, hash) in range.zip(hashes) {
+    for (index, hash) in range.clone().zip(hashes) {
         shard.prefetch_entry(batch.item(index).db as usize, hash);
+    }
+    // Of the first database only: batches of several are rare.
+    let db = batch.item(range.start).db;
+    if batch.item(range.start).command.names_member {
+        let named = range.zip(hashes).filter_map(|(index, hash)| {
+            let (item, argv) = (batch.item(index), batch.argv(index));
+            (item.db == db && item.command.names_member).then_some((hash, argv.get(1)?, argv.get(2)?))
+        });
+        shard.prefetch_members(db as usize, named);
     }
 }

@@ -10,6 +10,7 @@ use super::message::{Item, Message, Order, Participants, Ticket};
 use super::procedure::{Next, Procedure, Work};
 use super::run::run_item;
 use super::{Dispatch, Flow, take_muted};
+use crate::base::slots::Slots;
 use crate::client::ClientKey;
 use crate::command_table::{Access, Command, Contribution, Flag, ShardHandler};
 use crate::mesh::Borrowed;
@@ -51,18 +52,29 @@ impl Running {
 pub enum Purpose {
     /// A request, whose reply belongs into this slot.
     Reply { slot: u64 },
-    /// Several requests, whose replies belong into this slot one after the other.
-    Pipeline { slot: u64 },
+    /// A duty of this core; nobody waits for a reply.
+    Duty,
+    /// Several requests of one pipeline; the procedure has put their replies where they belong.
+    Pipeline,
     /// Serving a client that waits, because this key of that shard is ready.
     Move { wait: u64, shard: usize, db: usize, key: Box<[u8]> },
 }
 
-/// A command of one shard that has to wait there for transactions.
-pub struct Waiting {
-    /// The core of its client.
-    origin: usize,
-    item: Item,
-    argv: ArgvBuf,
+/// What has to wait on a shard for transactions.
+pub enum Waiting {
+    /// A command; `origin` is the core of its client.
+    Command { origin: usize, item: Item, argv: ArgvBuf },
+    /// Commands that run there one after the other with nothing in between.
+    Whole { origin: usize, id: usize, work: Work },
+}
+
+/// Work for one shard that is all there is to a transaction: it goes there in one message, and its result comes back.
+pub struct Whole {
+    /// The sender's name for it.
+    id: usize,
+    client_id: u64,
+    keys: KeySet,
+    work: Work,
 }
 
 /// A command that had to wait, with its reply, on the way back to its client's core.
@@ -78,10 +90,15 @@ pub struct Transactions {
     scheduler: Scheduler<Work, Waiting>,
     /// By the coordinator's id.
     running: Vec<Option<Running>>,
+    /// Those that are on their way to their one shard.
+    whole: Slots<Running>,
     /// As a shard, by number: the transactions with a place here that change data.
     members: HashMap<u64, Member>,
     /// Messages of this core to itself.
     local: VecDeque<Local>,
+    /// Over, but for shards that have not told: how many, by the number of the fence.
+    fenced: HashMap<u64, (usize, Running, Next)>,
+    next_fence: u64,
     /// To be attempted when the turn ends: a number drawn then is on its way at once, so that few arrive out of order.
     due: Vec<u32>,
     /// Those who ask for places, and who give them up, of this turn: served in the order of their numbers.
@@ -99,8 +116,11 @@ impl Transactions {
             coordinator: Coordinator::new(core, cores, Faults::NONE),
             scheduler: Scheduler::default(),
             running: Vec::new(),
+            whole: Slots::default(),
             members: HashMap::new(),
             local: VecDeque::new(),
+            fenced: HashMap::new(),
+            next_fence: 0,
             due: Vec::new(),
             asking: Vec::new(),
         }
@@ -133,7 +153,17 @@ pub fn intentions(core: &CoreState, command: &Command, argv: Argv<'_>) -> Vec<(u
     by_shard.into_iter().map(|(shard, intents)| (shard, key_set(intents))).collect()
 }
 
-fn each_intent(core: &CoreState, command: &Command, argv: Argv<'_>, mut each: impl FnMut(usize, Intent)) {
+/// What a change of this key alone needs of its shard.
+pub fn whole_key(core: &CoreState, key: &[u8]) -> KeySet {
+    KeySet::new(vec![Intent { key: core.shard.databases[0].hash(key), mode: Mode::Exclusive }])
+}
+
+pub(super) fn each_intent(
+    core: &CoreState,
+    command: &Command,
+    argv: Argv<'_>,
+    mut each: impl FnMut(usize, Intent),
+) {
     for spec in command.spec.keys {
         let mode = if spec.access == Access::Read { Mode::Shared } else { Mode::Exclusive };
         // Arguments of another shape: what was found is all there is.
@@ -203,6 +233,54 @@ impl Dispatch {
                 self.transactions.due.push(id);
             }
         }
+    }
+
+    /// Launches what has one hop. If that is for one other shard, it needs no place in a line that others know of.
+    pub(super) fn launch_in_one(
+        &mut self,
+        core: &mut CoreState,
+        running: Running,
+        mut parts: Vec<(usize, KeySet)>,
+    ) {
+        if parts.len() != 1 || parts[0].0 == core.index {
+            return self.launch(core, running, parts);
+        }
+        core.counters.transactions += 1;
+        let Some(mut running) = self.at_once(core, running, &parts) else { return };
+        let (shard, keys) = parts.pop().expect("there is one");
+        let Next::Hop { mut work, last: true } = running.procedure.next(core, running.client, Vec::new())
+        else {
+            unreachable!("it has one hop")
+        };
+        let (_, work) = work.pop().expect("a hop has work");
+        let client_id = core.clients.get(running.client).map_or(0, |client| client.id);
+        let id = self.transactions.whole.insert(running);
+        // Earlier commands of the same client may still wait to be sent; they must not be overtaken.
+        self.send_outgoing();
+        self.links.send(shard, Message::Whole(Box::new(Whole { id, client_id, keys, work })));
+    }
+
+    /// As a shard: commands that belong together have come.
+    pub(super) fn run_whole(&mut self, core: &mut CoreState, origin: usize, whole: Whole) {
+        let Whole { id, client_id, keys, work } = whole;
+        let scheduler = &mut self.transactions.scheduler;
+        if core.shard.scheduled
+            && scheduler.admit(client_id, keys.keys(), keys.whole_mode()) == Admission::Defer
+        {
+            return scheduler.defer(client_id, keys, Waiting::Whole { origin, id, work });
+        }
+        let result = work.run(core);
+        core.shard.effects.journal.seal();
+        let now = core.now.unix;
+        core.shard.serve_ready(now);
+        self.links.send(origin, Message::WholeDone { id, result });
+    }
+
+    /// As a coordinator: they have run.
+    pub(super) fn whole_done(&mut self, core: &mut CoreState, from: usize, id: usize, result: Contribution) {
+        let mut running = self.transactions.whole.remove(id);
+        let end = running.procedure.next(core, running.client, vec![(from, result)]);
+        self.over(core, &running, end);
     }
 
     /// Asks for the places of all transactions that are due; the last thing of a turn.
@@ -295,10 +373,9 @@ impl Dispatch {
     /// A transaction has ended.
     fn over(&mut self, core: &mut CoreState, running: &Running, end: Next) {
         match (end, &running.purpose) {
+            (Next::Done(_), Purpose::Duty) => {}
             (Next::Done(reply), Purpose::Reply { .. }) => account::concluded(core, running, &reply),
-            (Next::Done(reply), Purpose::Pipeline { slot }) => {
-                account::answered(core, running.client, *slot, &reply);
-            }
+            (Next::Done(_), Purpose::Pipeline) => account::released(core, running.client),
             (Next::Done(reply), purpose) => self.moved(core, purpose, reply),
             (Next::Blocked(id), _) => Self::stands(core, running, id),
             (Next::Hop { .. }, _) => unreachable!("a hop is no end"),
@@ -366,9 +443,9 @@ impl Dispatch {
             }
             _ => {}
         }
-        let mut runner = Runner { core, members, answers: Vec::new(), late: Vec::new() };
+        let mut runner = Runner { core, members, answers: Vec::new(), late: Vec::new(), whole: Vec::new() };
         scheduler.receive(request, &mut runner);
-        let Runner { answers, late, .. } = runner;
+        let Runner { answers, late, whole, .. } = runner;
         core.shard.scheduled = !self.transactions.scheduler.is_idle();
         for (txn, answer) in answers {
             if matches!(answer, Answer::Refused) {
@@ -381,6 +458,9 @@ impl Dispatch {
             } else {
                 self.links.send(coordinator, Message::Agreement { shard: core.index, txn, answer });
             }
+        }
+        for (origin, id, result) in whole {
+            self.links.send(origin, Message::WholeDone { id, result });
         }
         for (origin, late) in late {
             if origin == core.index {
@@ -440,9 +520,41 @@ impl Dispatch {
                     coordinator.conclude(&core.shared.sequence, id, &mut send);
                 }
                 let running = running[id as usize].take().expect("it is under way");
-                self.over(core, &running, end);
+                // The shards write down what it has done when they hear of its end.
+                if !over && core.acknowledge.is_on() && matches!(end, Next::Done(_)) {
+                    self.end_behind_fences(core, running, end);
+                } else {
+                    self.over(core, &running, end);
+                }
                 self.retry_held(core);
             }
+        }
+    }
+
+    /// A transaction is over when all its shards have written down what it has done there: they are asked.
+    fn end_behind_fences(&mut self, core: &mut CoreState, running: Running, end: Next) {
+        let others = running.participants.iter().flat_map(|all| all.iter());
+        let others: Vec<usize> =
+            others.map(|shard| *shard as usize).filter(|shard| *shard != core.index).collect();
+        if others.is_empty() {
+            return self.over(core, &running, end);
+        }
+        let id = self.transactions.next_fence;
+        self.transactions.next_fence += 1;
+        for shard in &others {
+            self.links.send(*shard, Message::Fence(id));
+        }
+        self.transactions.fenced.insert(id, (others.len(), running, end));
+    }
+
+    /// A shard has done everything that was sent before the fence.
+    pub(super) fn passed(&mut self, core: &mut CoreState, id: u64) {
+        let fenced = &mut self.transactions.fenced;
+        let (missing, ..) = fenced.get_mut(&id).expect("each shard answers once");
+        *missing -= 1;
+        if *missing == 0 {
+            let (_, running, end) = fenced.remove(&id).expect("just seen");
+            self.over(core, &running, end);
         }
     }
 
@@ -485,7 +597,7 @@ impl Dispatch {
             client_id,
             ticket: Ticket::Slot(client.output.open_slot(muted)),
         };
-        let waiting = Waiting { origin: owner, item: Item::new(order), argv: argv.to_owned() };
+        let waiting = Waiting::Command { origin: owner, item: Item::new(order), argv: argv.to_owned() };
         self.transactions.scheduler.defer(client_id, key_set(intents, whole), waiting);
         Some(Flow::Next)
     }
@@ -497,7 +609,7 @@ impl Dispatch {
             let (intents, whole) = intents_here(core, &item.command, batch.argv(index));
             let admission = self.transactions.scheduler.admit(item.client_id, &intents, whole);
             if admission == Admission::Defer {
-                let waiting = Waiting { origin, item, argv: batch.argv(index).to_owned() };
+                let waiting = Waiting::Command { origin, item, argv: batch.argv(index).to_owned() };
                 self.transactions.scheduler.defer(item.client_id, key_set(intents, whole), waiting);
                 batch.set_deferred(index);
                 continue;
@@ -554,6 +666,7 @@ struct Runner<'a> {
     members: &'a mut HashMap<u64, Member>,
     answers: Vec<(Txn, Answer<Contribution>)>,
     late: Vec<(usize, Box<Late>)>,
+    whole: Vec<(usize, usize, Contribution)>,
 }
 
 impl Runner<'_> {
@@ -607,9 +720,18 @@ impl Host<Work, Waiting> for Runner<'_> {
     }
 
     fn command(&mut self, waiting: Waiting) {
-        let Waiting { origin, mut item, argv } = waiting;
-        let mut reply = Vec::new();
         let now = self.core.now.unix;
+        let (origin, mut item, argv) = match waiting {
+            Waiting::Command { origin, item, argv } => (origin, item, argv),
+            Waiting::Whole { origin, id, work } => {
+                let result = work.run(self.core);
+                self.core.shard.effects.journal.seal();
+                self.core.shard.serve_ready(now);
+                self.whole.push((origin, id, result));
+                return;
+            }
+        };
+        let mut reply = Vec::new();
         (item.nanoseconds, item.failed) =
             run_item(&mut self.core.shard, now, &item, argv.as_argv(), &mut reply);
         self.core.shard.serve_ready(now);

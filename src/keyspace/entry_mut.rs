@@ -75,6 +75,12 @@ impl<'a> EntryMut<'a> {
         self.raw().boxed_mut()
     }
 
+    /// The value for as long as the keyspace was borrowed, if it is on the heap already.
+    #[inline]
+    pub fn into_boxed_mut(self) -> Option<&'a mut Value> {
+        self.raw().boxed_mut()
+    }
+
     /// Sets, replaces or clears the deadline.
     pub fn set_deadline(&mut self, deadline: Option<UnixMillis>) {
         let old = self.raw();

@@ -6,8 +6,8 @@
 
 use super::Keyspace;
 use super::entry::{Entry, RawEntry};
-use super::group::prefetch;
 use crate::base::UnixMillis;
+use crate::base::prefetch;
 
 /// Items looked at together, so that their cache lines are fetched together.
 const BATCH: usize = 16;

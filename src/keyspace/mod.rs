@@ -19,6 +19,7 @@ mod expire;
 mod group;
 mod lazy_free;
 mod memory;
+mod regions;
 mod resize;
 mod scan;
 mod segment_pool;
@@ -32,6 +33,7 @@ pub use entry::{Entry, INLINE_MAX, ValueRef};
 pub use entry_mut::EntryMut;
 pub use expire::ExpireStep;
 pub use memory::TableShape;
+pub use regions::bytes_in_use as region_bytes_in_use;
 pub use scan::CURSOR_BITS;
 pub use slab::Slab;
 
@@ -358,6 +360,12 @@ impl Keyspace {
     /// Every entry, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
         self.table.iter().map(|item| Entry::new(RawEntry(item)))
+    }
+
+    /// Calls `visit` with every entry of one of `parts` about equal parts, which together hold each entry once.
+    /// Nothing is written to any memory of the keyspace.
+    pub fn visit_part(&self, part: usize, parts: usize, mut visit: impl FnMut(Entry<'_>)) {
+        self.table.visit_part(part, parts, |item| visit(Entry::new(RawEntry(item))));
     }
 
     #[inline]

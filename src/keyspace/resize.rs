@@ -13,8 +13,9 @@
 //!   R1  A rebuild moves at most the items of two segments, and looks at the items' keys only when the
 //!       window of hash bits must move on, at depths divisible by 8.
 
-use super::group::{Item, prefetch};
+use super::group::Item;
 use super::table::{DEPTH_MAX, Rehash, Segment, Table, Window, capacity};
+use crate::base::prefetch;
 
 /// Numbers of buckets. From 21 on they are the ones of which a whole number fills a slab span.
 const LADDER: [usize; 18] = [1, 2, 3, 4, 6, 8, 11, 15, 21, 28, 37, 48, 60, 73, 85, 102, 113, 127];

@@ -12,7 +12,8 @@
 
 use super::Keyspace;
 use super::entry::{Entry, RawEntry};
-use super::group::{Item, prefetch};
+use super::group::Item;
+use crate::base::prefetch;
 
 /// The size of a cursor: the top bits of a hash.
 pub const CURSOR_BITS: u32 = 40;

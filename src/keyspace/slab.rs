@@ -2,7 +2,7 @@
 //! bytes per key is decided here.
 //!
 //! ```text
-//! region  1 MiB from the global allocator = 16 spans
+//! region  1 MiB from the global allocator = 16 spans; once there are a few, 2 MiB from `regions` = 32 spans
 //! span    64 KiB, aligned to its size: one header line, then objects of one class
 //! class   1..=1024 bytes in steps of 8; above, the sizes that divide a span's 1023 lines with
 //!         little left over (this is also why table segments have the odd sizes they have)
@@ -17,6 +17,7 @@
 //!   S4  `used_bytes` is the sum of the rounded sizes of everything allocated and not yet freed.
 //!   S5  An object whose size is a multiple of 64 is aligned to 64, any other to 8.
 
+use super::regions::{self, REGION_BYTES, Regions};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
@@ -26,8 +27,11 @@ use std::ptr::{self, NonNull};
 const LINE: usize = 64;
 const SPAN_BYTES: usize = 64 << 10;
 pub(super) const SPAN_LINES: usize = SPAN_BYTES / LINE - 1;
-const REGION_SPANS: usize = 16;
-const REGION_BYTES: usize = SPAN_BYTES * REGION_SPANS;
+const SMALL_REGION_SPANS: u32 = 16;
+const SMALL_REGION_BYTES: usize = SPAN_BYTES * SMALL_REGION_SPANS as usize;
+const HUGE_REGION_SPANS: u32 = (REGION_BYTES / SPAN_BYTES) as u32;
+/// A shard with less than this many regions does not take another 2 MiB for its next span.
+const SMALL_REGIONS: usize = 4;
 
 const FINE_MAX: usize = 1024;
 const FINE_CLASSES: usize = FINE_MAX / 8;
@@ -92,7 +96,9 @@ struct Region {
     /// Null while this place in the list is vacant.
     base: *mut u8,
     /// One bit per span that belongs to no class.
-    free_spans: u16,
+    free_spans: u32,
+    /// A bit for each span it has.
+    all_spans: u32,
     /// Whether it is in `empty_regions`.
     noted: bool,
 }
@@ -101,6 +107,7 @@ struct Inner {
     /// The first span with room, per class (S3).
     with_room: [*mut Span; CLASSES],
     regions: Vec<Region>,
+    huge: Regions,
     /// Regions that have a free span.
     regions_with_room: Vec<u32>,
     vacant_regions: Vec<u32>,
@@ -122,6 +129,7 @@ impl Slab {
         Self {
             inner: UnsafeCell::new(Inner {
                 with_room: [ptr::null_mut(); CLASSES],
+                huge: Regions::default(),
                 regions: Vec::new(),
                 regions_with_room: Vec::new(),
                 vacant_regions: Vec::new(),
@@ -143,10 +151,23 @@ impl Slab {
         self.inner().reserved_bytes
     }
 
-    /// Gives at most so many empty regions of 1 MiB back to the global allocator; one is kept. Returns whether
+    /// Gives at most so many empty regions back; one is kept. Returns whether
     /// there may be more. To be called regularly: freeing alone gives nothing back.
     pub fn release(&self, regions_max: usize) -> bool {
         self.inner().release(regions_max)
+    }
+
+    /// After a snapshot: makes the memory of the next region one huge page again. `position` is where it goes on, at
+    /// first 0; false when it has seen all.
+    pub fn mend(&self, position: &mut usize) -> bool {
+        let regions = &self.inner().regions;
+        let is_mendable = |region: &Region| region.is_huge() && !region.base.is_null();
+        let found = regions.iter().enumerate().skip(*position).find(|(_, region)| is_mendable(region));
+        let Some((index, region)) = found else { return false };
+        *position = index + 1;
+        // SAFETY: the slab has the region.
+        unsafe { regions::mend(region.base) };
+        true
     }
 
     #[allow(clippy::mut_from_ref)]
@@ -214,14 +235,30 @@ impl Drop for Slab {
             "S4: everything was freed before its slab"
         );
         for region in inner.regions.iter().filter(|region| !region.base.is_null()) {
-            // SAFETY: the region was allocated with this layout and is freed once, here.
-            unsafe { dealloc(region.base, region_layout()) };
+            if !region.is_huge() {
+                // SAFETY: the region was allocated with this layout and is freed once, here. `huge` frees its own.
+                unsafe { dealloc(region.base, small_layout()) };
+            }
         }
     }
 }
 
-fn region_layout() -> Layout {
-    Layout::from_size_align(REGION_BYTES, SPAN_BYTES).expect("powers of two")
+impl Region {
+    fn is_huge(&self) -> bool {
+        self.all_spans.count_ones() == HUGE_REGION_SPANS
+    }
+
+    fn bytes(&self) -> usize {
+        self.all_spans.count_ones() as usize * SPAN_BYTES
+    }
+
+    fn is_empty(&self) -> bool {
+        self.free_spans == self.all_spans
+    }
+}
+
+fn small_layout() -> Layout {
+    Layout::from_size_align(SMALL_REGION_BYTES, SPAN_BYTES).expect("powers of two")
 }
 
 fn large_layout(size: usize) -> Layout {
@@ -329,7 +366,7 @@ impl Inner {
         if region.free_spans == 0 {
             self.regions_with_room.pop();
         }
-        // SAFETY: `place` is below REGION_SPANS, so the span lies in the region, and it is free.
+        // SAFETY: `place` is one of its spans, so the span lies in the region, and it is free.
         unsafe {
             let span: *mut Span = region.base.add(place * SPAN_BYTES).cast();
             span.write(Span {
@@ -348,14 +385,23 @@ impl Inner {
     }
 
     fn new_region(&mut self) -> u32 {
-        let layout = region_layout();
-        // SAFETY: the size is not zero.
-        let base = unsafe { alloc(layout) };
-        if base.is_null() {
-            handle_alloc_error(layout);
-        }
-        self.reserved_bytes += REGION_BYTES;
-        let region = Region { base, free_spans: u16::MAX, noted: false };
+        let is_small = self.regions.len() - self.vacant_regions.len() < SMALL_REGIONS;
+        let huge = if is_small { None } else { self.huge.take() };
+        let (base, spans) = match huge {
+            Some(base) => (base.as_ptr(), HUGE_REGION_SPANS),
+            None => {
+                let layout = small_layout();
+                // SAFETY: the size is not zero.
+                let base = unsafe { alloc(layout) };
+                if base.is_null() {
+                    handle_alloc_error(layout);
+                }
+                (base, SMALL_REGION_SPANS)
+            }
+        };
+        let all_spans = u32::MAX >> (u32::BITS - spans);
+        let region = Region { base, free_spans: all_spans, all_spans, noted: false };
+        self.reserved_bytes += region.bytes();
         let index = match self.vacant_regions.pop() {
             Some(index) => {
                 self.regions[index as usize] = region;
@@ -394,7 +440,7 @@ impl Inner {
         }
         // A flush empties all regions at almost the same moment, so that giving each back here would be one
         // long pause.
-        if region.free_spans == u16::MAX && !region.noted {
+        if region.is_empty() && !region.noted {
             region.noted = true;
             self.empty_regions.push(region_index);
         }
@@ -405,14 +451,20 @@ impl Inner {
             let Some(index) = self.empty_regions.pop() else { return false };
             let region = &mut self.regions[index as usize];
             region.noted = false;
-            if region.free_spans != u16::MAX || self.regions_with_room.len() == 1 {
+            if !region.is_empty() || self.regions_with_room.len() == 1 {
                 continue;
             }
+            let (is_huge, bytes) = (region.is_huge(), region.bytes());
             let base = std::mem::replace(&mut region.base, ptr::null_mut());
             region.free_spans = 0;
-            // SAFETY: allocated with this layout; none of its spans is in use.
-            unsafe { dealloc(base, region_layout()) };
-            self.reserved_bytes -= REGION_BYTES;
+            if is_huge {
+                // SAFETY: it came from there; none of its spans is in use.
+                unsafe { self.huge.give_back(NonNull::new_unchecked(base)) };
+            } else {
+                // SAFETY: allocated with this layout; none of its spans is in use.
+                unsafe { dealloc(base, small_layout()) };
+            }
+            self.reserved_bytes -= bytes;
             self.regions_with_room.retain(|&other| other != index);
             self.vacant_regions.push(index);
         }

@@ -19,9 +19,10 @@
 //!   T3  Items of one segment never leave it but by a split or merge: homes are ordered as hashes are.
 //!   T4  A segment has at least one vacant slot, or room is made before an insertion.
 
-use super::group::{Bucket, Item, SLOTS, prefetch};
+use super::group::{Bucket, Item, SLOTS};
 use super::segment_pool::SegmentPool;
 use super::slab::Slab;
+use crate::base::prefetch;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
@@ -98,7 +99,11 @@ impl Segment {
             if index < self.n() {
                 // SAFETY: in range; the table is borrowed.
                 let bucket = unsafe { &*self.bucket(index) };
-                bucket.occupied().for_each(|slot| prefetch(bucket.item(slot).as_ptr()));
+                for slot in bucket.occupied() {
+                    let item = bucket.item(slot).as_ptr();
+                    prefetch(item);
+                    prefetch(item.wrapping_add(64));
+                }
             }
             if index >= AHEAD {
                 // SAFETY: as above.
@@ -354,6 +359,19 @@ impl Table {
                 bucket.occupied().map(|slot| bucket.item(slot))
             })
         })
+    }
+
+    /// Calls `visit` with the items of the segments whose first directory place lies in this part of the directory.
+    pub fn visit_part(&self, part: usize, parts: usize, mut visit: impl FnMut(Item)) {
+        let border = |part: usize| (self.directory.len() as u128 * part as u128 / parts as u128) as usize;
+        let (mut index, end) = (border(part), border(part + 1));
+        while index < end {
+            let (first, places) = self.places(index);
+            if first == index {
+                self.directory[first].for_each_prefetched(&mut visit);
+            }
+            index = first + places;
+        }
     }
 
     /// Where a walk from `start` that sees about `count` items (and a bounded number of buckets) ends:

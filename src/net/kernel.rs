@@ -140,6 +140,17 @@ impl Kernel {
         }
     }
 
+    /// Queues entries of which each waits for the one before: they have to be submitted together.
+    ///
+    /// # Safety
+    /// As for `push`.
+    pub(super) unsafe fn push_linked(&mut self, entries: &[squeue::Entry]) {
+        // SAFETY: the caller's promise is what `push_multiple` asks for; it queues all or none.
+        while unsafe { self.uring.submission().push_multiple(entries) }.is_err() {
+            self.make_room();
+        }
+    }
+
     #[cold]
     fn make_room(&mut self) {
         // The kernel refuses to submit only for want of memory or while completions overflow; it keeps

@@ -48,11 +48,13 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use crate::disk::AlignedBuffer;
 use bytes::Bytes;
 
 pub mod address;
 mod buffers;
 mod doorbell;
+mod file;
 mod kernel;
 pub mod listener;
 mod operation;
@@ -94,6 +96,10 @@ impl fmt::Display for StreamId {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ListenerId(operation::Id);
 
+/// A file of a ring.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct FileId(operation::Id);
+
 /// What has happened.
 #[derive(Debug)]
 pub enum Event {
@@ -117,6 +123,13 @@ pub enum Event {
     SendFailed { stream: StreamId, error: io::Error },
     /// The stream that was closed is over; its descriptor is closed.
     Closed { stream: StreamId },
+    /// A file's operation is over. Errors are the system's; of a sync nothing is told if the write before it failed.
+    FileDone {
+        file: FileId,
+        buffer: Option<AlignedBuffer>,
+        written: Result<usize, i32>,
+        synced: Option<Result<(), i32>>,
+    },
     /// Someone has rung this ring's doorbell.
     Doorbell,
 }

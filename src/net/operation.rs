@@ -31,6 +31,8 @@ pub(super) enum Kind {
     Doorbell = 5,
     /// A thread without a ring has written to our eventfd.
     DoorbellPoll = 6,
+    FileWrite = 7,
+    FileSync = 8,
 }
 
 impl Kind {
@@ -42,6 +44,8 @@ impl Kind {
             4 => Kind::AcceptRetry,
             5 => Kind::Doorbell,
             6 => Kind::DoorbellPoll,
+            7 => Kind::FileWrite,
+            8 => Kind::FileSync,
             _ => Kind::Ignored,
         }
     }

@@ -10,11 +10,12 @@ use io_uring::opcode;
 
 use super::buffers::{BufferPool, Received};
 use super::doorbell::Doorbell;
+use super::file::File;
 use super::kernel::{Kernel, Wait};
 use super::listener::Accepting;
 use super::operation::{self, Id, Kind, Slab};
 use super::stream::Stream;
-use super::{Event, ListenerId, RingError, StreamId};
+use super::{Event, FileId, ListenerId, RingError, StreamId};
 
 #[derive(Clone, Copy, Debug)]
 pub struct RingOptions {
@@ -54,6 +55,7 @@ pub struct Ring {
     pub(super) buffers: Rc<BufferPool>,
     pub(super) streams: Slab<Stream>,
     pub(super) listeners: Slab<Accepting>,
+    pub(super) files: Slab<File>,
     /// Events that no completion brings: closed streams, sends of nothing.
     pub(super) pending: VecDeque<Event>,
     /// Streams that found no receive buffer, in the order of their turn.
@@ -88,6 +90,7 @@ impl Ring {
             buffers,
             streams: Slab::new(),
             listeners: Slab::new(),
+            files: Slab::new(),
             pending: VecDeque::new(),
             starved: VecDeque::new(),
             doorbell,
@@ -159,6 +162,7 @@ impl Ring {
                 }
                 Kind::Doorbell => Some(Event::Doorbell),
                 Kind::DoorbellPoll => self.doorbell_polled(&completion),
+                Kind::FileWrite | Kind::FileSync => self.file_completed(kind, id, &completion),
                 Kind::Ignored => None,
             };
             if event.is_some() {
@@ -203,9 +207,12 @@ impl Ring {
         for id in self.listeners.ids() {
             self.stop_listening(ListenerId(id));
         }
+        for id in self.files.ids() {
+            self.close_file(FileId(id));
+        }
         for _ in 0..WITHDRAW_ATTEMPTS {
             while self.next_event().is_some() {}
-            if self.streams.len() == 0 && self.listeners.len() == 0 {
+            if self.streams.len() == 0 && self.listeners.len() == 0 && self.files.len() == 0 {
                 return true;
             }
             if self.submit_and_wait(Wait::Until(WITHDRAW_STEP)).is_err() {
@@ -224,5 +231,6 @@ impl Drop for Ring {
         // The kernel may still write to or read from this memory: it stays (N1).
         self.buffers.leak();
         self.streams.leak();
+        self.files.leak();
     }
 }

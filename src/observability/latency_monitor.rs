@@ -12,6 +12,7 @@ pub enum LatencyEvent {
     Command,
     FastCommand,
     ExpireCycle,
+    Fork,
 }
 
 impl LatencyEvent {
@@ -20,6 +21,7 @@ impl LatencyEvent {
             Self::Command => "command",
             Self::FastCommand => "fast-command",
             Self::ExpireCycle => "expire-cycle",
+            Self::Fork => "fork",
         }
     }
 }

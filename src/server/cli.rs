@@ -2,7 +2,8 @@
 //!
 //! `pinion-server /etc/redis.conf --port 7000`, `pinion-server --port 7000`, `pinion-server -`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, error::ErrorKind};
 
@@ -39,6 +40,10 @@ struct Flags {
     /// Check kernel, limits and settings of this machine, with a remedy for each problem, and exit
     #[arg(long)]
     check_system: bool,
+
+    /// Tell what is in an RDB file, or what is wrong with it and where, and exit
+    #[arg(long, value_name = "FILE")]
+    check_rdb: Option<PathBuf>,
 }
 
 /// What to do.
@@ -46,6 +51,7 @@ struct Flags {
 pub enum Request {
     Serve(Start),
     CheckSystem(Start),
+    CheckRdb(PathBuf),
     /// Print and exit: help and version to the standard output, mistakes to the standard error.
     Exit {
         text: String,
@@ -60,6 +66,12 @@ pub struct Start {
     pub warnings: Vec<String>,
 }
 
+/// The flag that a link's name stands for: `pinion-check-rdb FILE` is `pinion-server --check-rdb FILE`.
+pub fn flag_of_program(name: &OsStr) -> Option<&'static str> {
+    let name = Path::new(name).file_name()?.to_str()?;
+    name.ends_with("check-rdb").then_some("--check-rdb")
+}
+
 /// Reads the arguments behind the program's name, and the files that they name.
 pub fn read(arguments: impl IntoIterator<Item = OsString>, files: &mut dyn Files) -> Request {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -71,6 +83,10 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>, files: &mut dyn Files
             return Request::Exit { text: error.render().to_string(), code: if told { 0 } else { 2 } };
         }
     };
+
+    if let Some(file) = flags.check_rdb {
+        return Request::CheckRdb(file);
+    }
 
     let mut source = command_line::read(&others);
     if let Some(shards) = flags.shards {
@@ -123,8 +139,8 @@ fn split(mut arguments: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
 fn words_of_flag(argument: &OsString) -> usize {
     match argument.to_str() {
         Some("--help" | "--version" | "--check-system") => 1,
-        Some("--shards") => 2,
-        Some(text) if text.starts_with("--shards=") => 1,
+        Some("--shards" | "--check-rdb") => 2,
+        Some(text) if ["--shards=", "--check-rdb="].iter().any(|flag| text.starts_with(flag)) => 1,
         _ => 0,
     }
 }
@@ -263,5 +279,20 @@ mod tests {
         let expected = "Not yet implemented, accepted without an effect: io-threads, appendonly, user";
         assert_eq!(start.warnings, [expected]);
         assert!(serve("", &[]).warnings[0].contains("defaults"));
+    }
+
+    #[test]
+    fn files_to_check() {
+        for arguments in [
+            &["--check-rdb", "dump.rdb"][..],
+            &["--check-rdb=dump.rdb"],
+            &["/no/such", "--check-rdb", "dump.rdb"],
+        ] {
+            let Request::CheckRdb(path) = request("", arguments) else { panic!("{arguments:?}") };
+            assert_eq!(path.to_str(), Some("dump.rdb"));
+        }
+        assert_eq!(exit(&["--check-rdb"]).1, 2);
+        assert_eq!(flag_of_program(OsStr::new("/usr/bin/pinion-check-rdb")), Some("--check-rdb"));
+        assert_eq!(flag_of_program(OsStr::new("pinion-server")), None);
     }
 }

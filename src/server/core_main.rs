@@ -4,6 +4,7 @@
 //! run it; do a slice of the periodic duties if they are due; hand the replies to the ring and the messages
 //! to the mesh; enter the kernel, waiting only if there is nothing left to do.
 
+use super::append_only::{self, AppendOnly};
 use super::cron::Cron;
 use crate::client::{Client, ClientKey};
 use crate::connection::{self, AcceptPolicy, Connections};
@@ -13,6 +14,8 @@ use crate::net::{
     Doorbell, Event, FilesInFlight, Listener, ListenerId, Parking, Ring, RingError, RingOptions,
     StreamAddress, Wait,
 };
+use crate::persistence::aof::segment::Completion;
+use crate::persistence::load::{self, Inbox, Seat};
 use crate::session::{CoreState, ListeningChange, Shared};
 use crate::shard::Shard;
 use std::io::Write;
@@ -32,6 +35,10 @@ pub struct CorePlan {
     pub shard: Owned<Shard>,
     pub listeners: Vec<Listener>,
     pub table: &'static crate::command_table::CommandTable,
+    /// If there is something to load.
+    pub load: Option<Inbox>,
+    /// If there is nothing to load before the journal begins.
+    pub journals: bool,
     pub seeds: [u64; 4],
     /// Tells the starter of this core's doorbell, or why there is none.
     pub born: Sender<Result<(usize, Doorbell), RingError>>,
@@ -46,6 +53,7 @@ struct Core {
     connections: Connections,
     doorbells: Vec<Doorbell>,
     cron: Cron,
+    append_only: AppendOnly,
     /// On this core's ring.
     listeners: Vec<ListenerId>,
 }
@@ -63,9 +71,14 @@ pub async fn run(plan: CorePlan) {
     // The other cores are started meanwhile; nobody is served before all are there.
     let Ok(doorbells) = plan.doorbells.recv() else { return };
     let lender = plan.shard.lender();
-    let state = CoreState::new(plan.index, plan.shared, plan.table, plan.shard, plan.seeds);
+    let mut state = CoreState::new(plan.index, plan.shared, plan.table, plan.shard, plan.seeds);
+    state.load = plan.load.map(|inbox| Box::new(Seat::new(inbox)));
+    if plan.journals {
+        append_only::start(&mut state);
+    }
     let mut core = Core {
         ring,
+        append_only: AppendOnly::default(),
         cron: Cron::new(&state),
         state,
         dispatch: Dispatch::new(plan.links, lender),
@@ -90,13 +103,17 @@ impl Core {
             if self.state.shared.shutdown_requested().is_some() && self.wind_down() {
                 return;
             }
-            let wait = if busy || !self.dispatch.park() {
+            let may_sleep = !busy && self.state.load.as_mut().is_none_or(|seat| seat.may_sleep());
+            let wait = if !may_sleep || !self.dispatch.park() {
                 Wait::No
             } else {
                 self.state.counters.sleeps += 1;
-                Wait::Until(self.cron.due_in(&self.state))
+                let due_in = self.append_only.due_in(&mut self.state);
+                Wait::Until(self.cron.due_in(&self.state).min(due_in))
             };
-            self.state.shard.lend();
+            if !self.state.acknowledge.is_on() {
+                self.state.shard.lend();
+            }
             if let Err(error) = parking.wait(&mut self.ring, wait, &files).await {
                 self.state.shared.log.warning(format!("Core {}: {error}", self.state.index));
             }
@@ -107,11 +124,14 @@ impl Core {
 
     /// One turn; whether there is more to do at once.
     fn turn(&mut self) -> bool {
-        let Self { ring, state, dispatch, connections, cron, listeners, .. } = self;
+        let Self { ring, state, dispatch, connections, cron, append_only, listeners, .. } = self;
         state.read_clock();
         state.tick_ns = state.now.monotonic_ns;
         state.refresh_shared();
         state.counters.turns += 1;
+        if state.freezing.is_some() {
+            Dispatch::lead_freeze(state);
+        }
         while let Some(event) = ring.next_event() {
             match event {
                 Event::Received { stream, data } => {
@@ -128,6 +148,9 @@ impl Core {
                     state.shared.log.warning(format!("Accepting client connection: {error}"));
                 }
                 Event::SentVectored { .. } | Event::ListenerClosed { .. } | Event::Doorbell => {}
+                Event::FileDone { file, buffer, written, synced } => {
+                    append_only.completed(state, ring, file, Completion { buffer, written, synced });
+                }
             }
         }
         dispatch.receive(state);
@@ -147,7 +170,14 @@ impl Core {
                 break;
             }
         }
-        let more = cron.run(state);
+        let more = load::slice(state) | cron.run(state);
+        if let Some(order) = state.frozen_order.take() {
+            dispatch.freeze(state, order);
+        }
+        if state.shared.persistence.is_sealed() {
+            // What has run since the final snapshot must not be acknowledged.
+            return true;
+        }
         if !state.monitor_feed.is_empty() {
             let feed: Arc<[u8]> = std::mem::take(&mut state.monitor_feed).into();
             let at = state.now.unix_us;
@@ -163,6 +193,7 @@ impl Core {
         if !state.monitor_news.is_empty() {
             state.show_monitors();
         }
+        AppendOnly::tell(state, dispatch);
         connections.end_turn(state, ring);
         for change in state.listening.drain(..) {
             change_listening(ring, listeners, change);
@@ -171,7 +202,11 @@ impl Core {
         dispatch.settle_waits(state);
         let doorbells = &self.doorbells;
         dispatch.flush(state, |core| ring.ring_doorbell(&doorbells[core]));
-        more || !state.resumed.is_empty() || !state.unsent.is_empty() || dispatch.backlog() > MESH_BACKLOG_MAX
+        append_only.end_turn(state, ring);
+        more || state.freezing.is_some()
+            || !state.resumed.is_empty()
+            || !state.unsent.is_empty()
+            || dispatch.backlog() > MESH_BACKLOG_MAX
     }
 
     /// After a request to shut down: closes what is open; true when nothing is left.
@@ -180,7 +215,7 @@ impl Core {
         for key in keys {
             self.connections.close_client(&mut self.state, &mut self.ring, key);
         }
-        true
+        self.append_only.wind_down(&mut self.state, &mut self.ring)
     }
 }
 

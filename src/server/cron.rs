@@ -5,8 +5,10 @@
 use crate::base::clock;
 use crate::client::ClientKey;
 use crate::observability::{BufferPeaks, LatencyEvent};
+use crate::persistence::save;
 use crate::session::CoreState;
 use crate::shard::Maintenance;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Share of a core's time that active expiry may take, in percent, and what each step of effort adds.
@@ -14,6 +16,8 @@ const EXPIRE_PERCENT: u64 = 25;
 const EXPIRE_PERCENT_PER_EFFORT: u64 = 2;
 /// Expiry works in pieces of this length, so that requests wait no longer.
 const PIECE_NS: u64 = 500_000;
+/// Time of one round for mending memory behind a snapshot.
+const MEND_NS: u64 = 1_000_000;
 
 pub struct Cron {
     next_ns: u64,
@@ -22,17 +26,31 @@ pub struct Cron {
     /// Time left to expiry in the current round.
     expire_left_ns: u64,
     expire_spent_ns: u64,
+    /// The snapshots behind which the memory has been mended, and where that goes on.
+    mended: u64,
+    mend_at: Option<usize>,
 }
 
 impl Cron {
     pub fn new(core: &CoreState) -> Self {
         let now = core.now.monotonic_ns;
-        Self { next_ns: now, clients_ns: now, expire_left_ns: 0, expire_spent_ns: 0 }
+        Self {
+            next_ns: now,
+            clients_ns: now,
+            expire_left_ns: 0,
+            expire_spent_ns: 0,
+            mended: 0,
+            mend_at: None,
+        }
     }
 
     /// How long the core may sleep.
     pub fn due_in(&self, core: &CoreState) -> Duration {
         let periodic = Duration::from_nanos(self.next_ns.saturating_sub(core.now.monotonic_ns));
+        // Nobody else notices the end of a child.
+        let watches = core.index == 0 && core.shared.persistence.child_kind().is_some();
+        let periodic =
+            if watches { periodic.min(Duration::from_nanos(save::CHILD_LOOK_NS)) } else { periodic };
         let periodic = match core.waits.next_deadline() {
             Some(due_ns) => periodic.min(Duration::from_nanos(due_ns.saturating_sub(core.now.monotonic_ns))),
             None => periodic,
@@ -48,6 +66,10 @@ impl Cron {
     /// Does what is due; whether there is more that should not wait for the next round.
     pub fn run(&mut self, core: &mut CoreState) -> bool {
         let now = core.now.monotonic_ns;
+        core.shared.persistence.tell_changes(core.index, core.shard.effects.dirty());
+        if core.index == 0 {
+            save::look_after(core);
+        }
         if core.cron_paused {
             // The loop goes on, for whoever is served by it.
             self.next_ns = now + 100_000_000;
@@ -61,14 +83,40 @@ impl Cron {
             let percent = EXPIRE_PERCENT + EXPIRE_PERCENT_PER_EFFORT * effort;
             self.expire_left_ns = period / 100 * percent;
             self.expire_spent_ns = 0;
+            if core.index == 0 {
+                save::look_after_time(core);
+            }
+            self.mend(core);
             if now >= self.clients_ns + 1_000_000_000 {
                 self.clients_ns = now;
                 look_after_clients(core);
             }
         }
         let freeing = core.shard.free_slice() == Maintenance::More;
-        // As in Redis, CLIENT PAUSE holds the data still: what expires meanwhile is removed after it.
-        (!core.settings.paused && self.expire(core)) || freeing
+        // As in Redis, CLIENT PAUSE and loading hold the data still: what expires meanwhile is removed after it.
+        let still = core.settings.paused || core.settings.loading;
+        (!still && self.expire(core)) || freeing
+    }
+
+    /// A piece of what a snapshot leaves to do: pages that were copied on write become huge pages again, so that the
+    /// next fork is as short as the last.
+    fn mend(&mut self, core: &CoreState) {
+        let over = core.shared.persistence.children_over.load(Ordering::Relaxed);
+        if over != self.mended {
+            (self.mended, self.mend_at) = (over, Some(0));
+        }
+        let Some(position) = &mut self.mend_at else { return };
+        // A child that shares the pages keeps them from being mended.
+        if core.shared.persistence.child_kind().is_some() {
+            return;
+        }
+        let until = clock::Monotonic::now().0 + MEND_NS;
+        while core.shard.slab.mend(position) {
+            if clock::Monotonic::now().0 >= until {
+                return;
+            }
+        }
+        self.mend_at = None;
     }
 
     /// A piece of active expiry; whether another piece would find work.
@@ -80,6 +128,10 @@ impl Cron {
         let budget = self.expire_left_ns.min(PIECE_NS);
         loop {
             let more = core.shard.expire_slice(core.now.unix) == Maintenance::More;
+            // Somebody may wait for a stream that has just expired.
+            if core.shard.effects.is_minded() {
+                core.shard.serve_again(core.now.unix);
+            }
             let spent = clock::Monotonic::now().0 - start;
             if more && spent < budget {
                 continue;

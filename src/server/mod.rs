@@ -4,9 +4,12 @@
 //! cores are there. Stop: SIGTERM, SIGINT or SHUTDOWN; every core closes its clients and ends, then the
 //! files the server made (pid file, unix socket) are removed.
 
+pub mod append_only;
+mod check_files;
 pub mod cli;
 mod core_main;
 mod cron;
+mod durable_start;
 pub mod os_files;
 pub mod placement;
 mod process;
@@ -22,20 +25,28 @@ use crate::config::parameter::*;
 use crate::dispatch::Message;
 use crate::net::{BindAddress, Doorbell, ListenError, Listener, RingError};
 use crate::observability::{Level, Logger};
-use crate::session::{Shared, listen_options};
+use crate::persistence::aof::store::StoreError;
+use crate::persistence::load::{self, Feeds, Job, LoadError, Source};
+use crate::persistence::save;
+use crate::session::{Shared, ShutdownMode, listen_options};
 use crate::shard::Shard;
 use cli::{Request, Start};
 use core_main::CorePlan;
+use durable_start::Beginning;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-/// The whole program behind its arguments.
+/// The whole program, from its name and its arguments.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match cli::read(arguments, &mut os_files::OsFiles) {
+    let mut arguments = arguments.into_iter();
+    let program = arguments.next().unwrap_or_default();
+    let flag = cli::flag_of_program(&program).map(OsString::from);
+    match cli::read(flag.into_iter().chain(arguments), &mut os_files::OsFiles) {
         Request::Exit { text, code: 0 } => {
             print!("{text}");
             ExitCode::SUCCESS
@@ -51,6 +62,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             print!("{text}");
             if can_run { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
+        Request::CheckRdb(path) => check_files::check_rdb(&path),
         Request::Serve(start) => match serve(start) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -91,6 +103,10 @@ pub enum StartError {
     Ring(RingError),
     #[error("Can't start a core's thread: {0}")]
     Thread(String),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("No random numbers from the operating system: {0}")]
     Random(String),
 }
@@ -103,6 +119,13 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
     let log = open_log(&config)?;
     enter_directory(&mut config)?;
     let shards = cpus.len();
+    let (mut beginning, source) = if config.get(APPENDONLY) {
+        let (beginning, source) = Beginning::find(&config)?;
+        (Some(beginning), source)
+    } else {
+        (None, Source::find(&config)?)
+    };
+    let bytes = source.as_ref().map(Source::bytes).transpose()?;
     let mut listeners = Some(open_listeners(&mut config, &log)?);
     let run_id = random_hex()?;
     let table: &'static CommandTable = Box::leak(Box::new(commands::table(&renamed(&config))));
@@ -110,7 +133,7 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
     let config = Arc::new(config);
     let shared = Arc::new(Shared::new(config.clone(), cpus.clone(), log, run_id, clock::UnixMillis::now().0));
     shared.set_replication_id(random_hex()?);
-    shared.port.store(usize::from(port), std::sync::atomic::Ordering::Relaxed);
+    shared.port.store(usize::from(port), Ordering::Relaxed);
     for warning in warnings {
         shared.log.warning(warning);
     }
@@ -122,8 +145,18 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
         std::process::id()
     ));
 
+    let journals = beginning.is_some() && source.is_none();
+    if journals && let Some(beginning) = beginning.take() {
+        beginning.begin(&shared, shards)?;
+    }
     signals::block();
     let seeds = random_seeds()?;
+    let (feeds, inboxes) = Feeds::new(shards, shared.doorbells.clone(), shared.load_progress.clone());
+    let mut inboxes = inboxes.into_iter();
+    if let Some(bytes) = bytes {
+        shared.loading.store(true, Ordering::SeqCst);
+        shared.load_progress.begin(load::now_s(), bytes);
+    }
     let (born, births) = mpsc::channel();
     let mut threads: Vec<JoinHandle<()>> = Vec::new();
     let mut starts: Vec<mpsc::Sender<Vec<Doorbell>>> = Vec::new();
@@ -140,6 +173,8 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
             // One core accepts and deals: that is the only way to an even spread.
             listeners: if index == 0 { listeners.take().unwrap_or_default() } else { Vec::new() },
             table,
+            load: inboxes.next().filter(|_| source.is_some()),
+            journals,
             seeds,
             born: born.clone(),
             doorbells,
@@ -158,28 +193,85 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
     let Some(doorbells) = doorbells.into_iter().collect::<Option<Vec<Doorbell>>>() else {
         return Err(StartError::Thread("a core ended before it began".into()));
     };
+    let _ = shared.doorbells.set(doorbells.clone());
     for start in starts {
         // A core that has gone is noticed when its thread is joined.
         let _ = start.send(doorbells.clone());
     }
     let pid_file = write_pid_file(&config, &shared);
     shared.memory.started();
-    shared.log.notice("Ready to accept connections");
+    let loader = match source {
+        None => {
+            shared.log.notice("Ready to accept connections");
+            None
+        }
+        Some(source) => Some(start_loading(shared.clone(), table, source, feeds, beginning)?),
+    };
     signals::wait(&shared, &doorbells, &threads);
     for thread in threads {
         let _ = thread.join();
     }
+    save::end_child(&shared);
+    let loaded = loader.map_or(Ok(()), |loader| loader.join().unwrap_or(Ok(())));
     remove_files(&config, pid_file.as_deref());
-    shared.log.warning("Pinion is now ready to exit, bye bye...");
-    Ok(())
+    match loaded {
+        // Stopped while loading: as wanted.
+        Ok(()) | Err(LoadError::Stopped) => {
+            shared.log.warning("Pinion is now ready to exit, bye bye...");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
+
+/// Loads on a thread of its own; the cores tell their clients meanwhile. A failure stops the server.
+fn start_loading(
+    shared: Arc<Shared>,
+    table: &'static CommandTable,
+    source: Source,
+    feeds: Feeds,
+    beginning: Option<Beginning>,
+) -> Result<JoinHandle<Result<(), LoadError>>, StartError> {
+    let work = move || {
+        let loaded = load::load(&shared, table, &source, &feeds);
+        let loaded =
+            loaded.and_then(|()| beginning.map_or(Ok(()), |beginning| go_on(&shared, &feeds, beginning)));
+        match &loaded {
+            Ok(()) => {
+                shared.loading.store(false, Ordering::SeqCst);
+                shared.log.notice("Ready to accept connections");
+            }
+            Err(LoadError::Stopped) => {}
+            Err(error) => {
+                shared.log.warning(format!("Fatal error loading the DB: {error} Exiting."));
+                shared.request_shutdown(ShutdownMode::NoSave);
+            }
+        }
+        loaded
+    };
+    let thread = std::thread::Builder::new().name("loader".into()).spawn(work);
+    thread.map_err(|error| StartError::Thread(error.to_string()))
+}
+
+/// Everything is loaded: the cores begin to write down what follows, before anybody is served.
+fn go_on(shared: &Shared, feeds: &Feeds, beginning: Beginning) -> Result<(), LoadError> {
+    let begun = beginning.begin(shared, feeds.shards());
+    begun.map_err(|error| LoadError::GoOn(error.to_string()))?;
+    for core in 0..feeds.shards() {
+        feeds.send(core, Job::Call(Box::new(append_only::start)))?;
+    }
+    feeds.settle()
+}
+
+/// What an executor keeps for its files, pinned, which a fork would have to copy; our files have memory of their own.
+const FILE_MEMORY: usize = 64 << 10;
 
 fn start_core(plan: CorePlan, cpu: usize) -> Result<JoinHandle<()>, StartError> {
     let name = format!("pinion-{}", plan.index);
     let thread = std::thread::Builder::new().name(name).spawn(move || {
         process::wake_without_interrupting();
         let placement = glommio::Placement::Fixed(cpu);
-        let executor = glommio::LocalExecutorBuilder::new(placement).make();
+        let executor = glommio::LocalExecutorBuilder::new(placement).io_memory(FILE_MEMORY).make();
         match executor {
             Ok(executor) => executor.run(core_main::run(plan)),
             Err(error) => {

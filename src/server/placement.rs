@@ -3,6 +3,7 @@
 //! Distinct physical cores come before second hyperthreads, the first package before the next. More
 //! shards than CPUs share them in turn, so that `shards 4` can be tried on a machine with two.
 
+use crate::base::cpu_list;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -36,7 +37,7 @@ pub fn plan(allowed: &[Cpu], config: &Config) -> Result<Vec<usize>, String> {
 fn chosen(allowed: &[Cpu], list: &[u8]) -> Result<Vec<Cpu>, String> {
     let text = String::from_utf8_lossy(list);
     let ids =
-        parse_cpu_list(&text).ok_or_else(|| format!("server_cpulist '{text}' is not a list of CPUs"))?;
+        cpu_list::parse(&text).ok_or_else(|| format!("server_cpulist '{text}' is not a list of CPUs"))?;
     let cpus: Vec<Cpu> = allowed.iter().filter(|cpu| ids.contains(&cpu.id)).copied().collect();
     if cpus.is_empty() {
         return Err(format!("server_cpulist '{text}' names no CPU that this process may use"));
@@ -61,33 +62,16 @@ fn place(cpus: &[Cpu], shards: usize) -> Vec<usize> {
     ranked.iter().map(|(_, _, id)| *id).cycle().take(shards).collect()
 }
 
-/// Reads `0-3,8,10-14:2`, as the kernel and `taskset` write lists of CPUs.
-pub fn parse_cpu_list(text: &str) -> Option<Vec<usize>> {
-    const CPUS_MAX: usize = 1 << 16;
-    let mut ids = Vec::new();
-    for part in text.trim().split(',') {
-        let (range, step) = part.trim().split_once(':').unwrap_or((part.trim(), "1"));
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        let step: usize = step.trim().parse().ok()?;
-        if first > last || last >= CPUS_MAX || step == 0 {
-            return None;
-        }
-        ids.extend((first..=last).step_by(step));
-    }
-    Some(ids)
-}
-
 /// The CPUs that this thread may use and that are online.
 pub fn allowed_cpus() -> io::Result<Vec<Cpu>> {
     let status = fs::read_to_string("/proc/thread-self/status")?;
     let mask = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    let mask = mask.and_then(parse_cpu_list).ok_or_else(|| {
+    let mask = mask.and_then(cpu_list::parse).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, "/proc/thread-self/status tells no CPUs that may be used")
     })?;
     // A machine that hides its topology is taken to have every CPU online, each a core of its own.
     let online = fs::read_to_string("/sys/devices/system/cpu/online").ok();
-    let online = online.as_deref().and_then(parse_cpu_list);
+    let online = online.as_deref().and_then(cpu_list::parse);
     let is_online = |id: &usize| online.as_ref().is_none_or(|online| online.contains(id));
     Ok(mask.into_iter().filter(is_online).map(describe).collect())
 }
@@ -151,14 +135,5 @@ mod tests {
         assert!(shown(b"a").is_err());
         let shards: [(&[u8], &[u8]); 1] = [(b"shards", b"2")];
         assert!(set(&Config::default(), &shards, Permission::default()).is_err(), "fixed at the start");
-    }
-
-    #[test]
-    fn lists_of_cpus() {
-        assert_eq!(parse_cpu_list("0-3,8\n"), Some(vec![0, 1, 2, 3, 8]));
-        assert_eq!(parse_cpu_list("10-14:2"), Some(vec![10, 12, 14]));
-        for text in ["", "a", "3-1", "0-3:0", "1,,2", "0-99999999"] {
-            assert_eq!(parse_cpu_list(text), None, "{text}");
-        }
     }
 }

@@ -2,7 +2,8 @@
 //! waits for them, so no handler interrupts anything.
 
 use crate::net::Doorbell;
-use crate::session::{Shared, ShutdownMode};
+use crate::session::Shared;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 /// How often the waiting thread looks whether the server has been stopped by a client.
@@ -30,7 +31,8 @@ pub fn wait(shared: &Shared, doorbells: &[Doorbell], threads: &[JoinHandle<()>])
             libc::sigtimedwait(&set, std::ptr::null_mut(), &timeout)
         };
         // This thread has time: the memory in use is watched here, and no core notices.
-        if !std::mem::replace(&mut settled, true) && shared.total_connections() == 0 {
+        let empty = shared.total_connections() == 0 && !shared.loading.load(Ordering::Relaxed);
+        if !std::mem::replace(&mut settled, true) && empty {
             // By now the cores have built what they need; nobody has brought data yet.
             shared.memory.started();
         }
@@ -38,7 +40,10 @@ pub fn wait(shared: &Shared, doorbells: &[Doorbell], threads: &[JoinHandle<()>])
         if signal > 0 {
             let name = if signal == libc::SIGINT { "SIGINT" } else { "SIGTERM" };
             shared.log.warning(format!("Received {name} scheduling shutdown..."));
-            shared.request_shutdown(ShutdownMode::Default);
+            shared.stop_signal.store(signal as u8, Ordering::SeqCst);
+            for doorbell in doorbells {
+                doorbell.ring_from_any_thread();
+            }
         }
     }
     shared.log.warning("User requested shutdown...");

@@ -1,6 +1,6 @@
 //! What one core owns besides its sockets.
 
-use super::{ListeningChange, Settings, Shared, Waits};
+use super::{Acknowledge, Freezing, FrozenOrder, ListeningChange, Settings, Shared, Waits};
 use crate::base::UnixMillis;
 use crate::base::clock;
 use crate::client::{Blocked, Client, ClientKey, Clients, Closing, WatchedKey};
@@ -8,6 +8,8 @@ use crate::command_table::CommandTable;
 use crate::config::Config;
 use crate::mesh::Owned;
 use crate::observability::{CommandStats, Counters, LatencyMonitor, RateMeter, Slowlog};
+use crate::persistence::aof::appender::{Appender, News};
+use crate::persistence::load::Seat;
 use crate::resp::Reply;
 use crate::shard::{Outcome, Shard};
 use std::sync::Arc;
@@ -33,6 +35,16 @@ pub struct CoreState {
     pub listening: Vec<ListeningChange>,
     /// DEBUG PAUSE-CRON.
     pub cron_paused: bool,
+    /// This core's part of the append-only file.
+    pub appender: Appender,
+    /// What waits until it is durable.
+    pub acknowledge: Acknowledge,
+    /// What a duty of this core wants done with all shards at rest.
+    pub frozen_order: Option<FrozenOrder>,
+    /// The same, when the others have been told to hold still.
+    pub freezing: Option<Freezing>,
+    /// While data are loaded.
+    pub load: Option<Box<Seat>>,
     /// Read once per turn of the loop and after each slow command.
     pub now: Moment,
     /// When the last command ended, on the monotonic clock; the next one's time counts from there.
@@ -75,9 +87,10 @@ impl CoreState {
         let config = shared.config();
         let settings = Settings::new(&config);
         shard.install(Shard::new(settings.databases, seeds));
+        let (cores, positions) = (shared.cpus.len(), shared.positions.clone());
         let mut core = Self {
             index,
-            cores: shared.cpus.len(),
+            cores,
             shard,
             clients: Clients::default(),
             table,
@@ -91,6 +104,11 @@ impl CoreState {
             rates: RateMeter::default(),
             listening: Vec::new(),
             cron_paused: false,
+            appender: Appender::new(index, cores),
+            acknowledge: Acknowledge::new(index, positions),
+            frozen_order: None,
+            freezing: None,
+            load: None,
             now: Moment::default(),
             tick_ns: 0,
             unsent: Vec::new(),
@@ -147,6 +165,8 @@ impl CoreState {
         self.sleep_if_told();
         self.settings.monitored = self.shared.monitors.load(Ordering::Relaxed) > 0;
         self.settings.paused = self.shared.pause.mode(self.now.unix.0).is_some();
+        self.settings.writes_refused =
+            self.settings.stop_writes_on_error && self.shared.persistence.has_failed();
         self.settings.loading = self.shared.loading.load(Ordering::Relaxed);
         if !self.settings.paused && !self.paused.is_empty() {
             self.release_paused();
@@ -213,6 +233,15 @@ impl CoreState {
         self.shared.log.warning(text);
     }
 
+    /// Another core has told what has become durable there.
+    pub fn hear_durable(&mut self, from: usize, news: &News) {
+        if news.epoch > self.appender.epoch() {
+            self.acknowledge.restart();
+        }
+        self.appender.hear(from, news);
+        self.acknowledge.released(from, news.released);
+    }
+
     /// Closes a client at the end of this turn, whatever it is doing.
     pub fn doom(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
@@ -224,7 +253,7 @@ impl CoreState {
     /// The end of all of a client's watches.
     pub fn release_watches(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        let id = client.id;
+        let id = client.watching.watcher(client.id);
         self.unwatched.extend(client.watching.take().into_iter().map(|(owner, key)| (id, owner, key)));
     }
 

@@ -1,13 +1,17 @@
 //! What a command that runs on the client's own core may touch: the core, and the client itself.
 
+mod acknowledge;
 mod authentication;
 mod core_state;
+mod frozen;
 mod listening;
 mod settings;
 mod shared;
 mod waits;
 
+pub use acknowledge::{Acknowledge, Position};
 pub use core_state::{CoreState, Moment};
+pub use frozen::{AtRest, Freezing, FrozenOrder, OnShard};
 pub use listening::{ListeningChange, listen_options};
 pub use settings::Settings;
 pub use shared::{PauseMode, Shared, ShutdownMode};

@@ -43,6 +43,10 @@ pub struct Settings {
     pub monitored: bool,
     pub paused: bool,
     pub loading: bool,
+    /// A snapshot that failed stops writes: `stop-writes-on-bgsave-error`, and there are save points.
+    pub stop_writes_on_error: bool,
+    /// ... and one has.
+    pub writes_refused: bool,
 }
 
 fn encoding_limits(config: &Config) -> EncodingLimits {
@@ -111,6 +115,8 @@ impl Settings {
             monitored: false,
             paused: false,
             loading: false,
+            stop_writes_on_error: config.get(STOP_WRITES_ON_BGSAVE_ERROR) && !config.get(SAVE).is_empty(),
+            writes_refused: false,
         }
     }
 

@@ -1,12 +1,16 @@
 //! The few things all cores of a server share. Nothing here is touched by a common command.
 
-use super::ListeningChange;
+use super::{ListeningChange, Position};
 use crate::config::Config;
+use crate::net::Doorbell;
 use crate::observability::{Logger, MemoryGauge};
+use crate::persistence::Status;
+use crate::persistence::append_only::AppendOnly;
+use crate::persistence::load::Progress;
 use crate::transaction::Sequence;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub struct Shared {
     /// The configuration in force. CONFIG SET replaces it under the lock; each core keeps its own `Arc`.
@@ -35,6 +39,16 @@ pub struct Shared {
     pub pause: Pause,
     shutdown: AtomicU8,
     pub loading: AtomicBool,
+    /// What is saved, when and how.
+    pub persistence: Status,
+    /// A signal has asked for the end; a core sees to it. The number of the signal, or 0.
+    pub stop_signal: AtomicU8,
+    pub load_progress: Arc<Progress>,
+    pub append_only: AppendOnly,
+    /// How far the journals have come.
+    pub positions: Arc<[Position]>,
+    /// The cores', once all are there.
+    pub doorbells: Arc<OnceLock<Vec<Doorbell>>>,
     /// The numbers of transactions over several shards.
     pub sequence: Sequence,
 }
@@ -77,6 +91,10 @@ impl Shared {
             listening: Mutex::default(),
             asleep_until_ns: AtomicU64::new(0),
             port: AtomicUsize::new(0),
+            append_only: AppendOnly::new(cpus.len()),
+            positions: cpus.iter().map(|_| Position::default()).collect(),
+            persistence: Status::new(cpus.len(), now_unix_ms / 1000),
+            stop_signal: AtomicU8::new(0),
             connections: cpus.iter().map(|_| Connections::default()).collect(),
             cpus,
             started_unix_ms: now_unix_ms,
@@ -86,6 +104,8 @@ impl Shared {
             pause: Pause::default(),
             shutdown: AtomicU8::new(0),
             loading: AtomicBool::new(false),
+            load_progress: Arc::default(),
+            doorbells: Arc::default(),
             sequence: Sequence::default(),
         }
     }

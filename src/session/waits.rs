@@ -11,7 +11,7 @@
 use crate::client::ClientKey;
 use crate::command_table::Command;
 use crate::resp::ArgvBuf;
-use crate::shard::{Claim, Outcome};
+use crate::shard::{Claim, Outcome, Wish};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -44,6 +44,7 @@ pub struct Ask {
     pub shard: usize,
     pub db: usize,
     pub key: Box<[u8]>,
+    pub alone: Option<Arc<dyn Wish>>,
 }
 
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! Hashes and sets as commands reach them: wherever they lie, and without the fields that are due.
+//! Hashes, sets and streams as commands reach them: wherever they lie, and without the fields that are due.
 //!
 //! The shard keeps a list of the hashes that have fields with a deadline, by the earliest one, so that active
 //! expiry finds them. It may name hashes that are gone or have changed; that shows when one's turn comes.
@@ -8,8 +8,8 @@
 
 use super::{CommandError, Context, Shard, Updated};
 use crate::base::UnixMillis;
-use crate::keyspace::ValueRef;
-use crate::types::{DataType, EncodingLimits, Hash, HashRef, Set, SetRef, Value};
+use crate::keyspace::{EntryMut, ValueRef};
+use crate::types::{DataType, EncodingLimits, Hash, HashRef, Set, SetRef, Stream, Value};
 use std::collections::BTreeSet;
 
 /// Fields removed at once when a command comes upon a hash with fields that are due. What is left then is hidden.
@@ -75,6 +75,22 @@ impl Context<'_> {
         change: impl FnOnce(&mut Set, &EncodingLimits) -> R,
     ) -> Result<Option<Updated<R>>, CommandError> {
         self.update(key, create, change)
+    }
+
+    /// The stream that a key holds, for a command that reads.
+    #[inline]
+    pub fn read_stream(&mut self, key: &[u8]) -> Result<Option<&Stream>, CommandError> {
+        self.read_value::<Box<Stream>>(key).map(|stream| stream.map(|stream| &**stream))
+    }
+
+    /// The stream that a key holds, to be changed in place. It stays when its last entry goes.
+    #[inline]
+    pub fn write_stream(&mut self, key: &[u8]) -> Result<Option<&mut Stream>, CommandError> {
+        match self.write(key).map(EntryMut::into_boxed_mut) {
+            None => Ok(None),
+            Some(Some(Value::Stream(stream))) => Ok(Some(stream)),
+            Some(_) => Err(CommandError::WrongType),
+        }
     }
 
     /// Keeps F1 for a value that is stored whole.

@@ -251,6 +251,12 @@ impl Context<'_> {
         }
     }
 
+    /// Stores a value while data are loaded: nobody is told. False if the key was there already.
+    pub fn load(&mut self, key: &[u8], value: Value, ttl: Ttl) -> bool {
+        self.watch_fields(key, &value);
+        self.shard.databases[self.db].insert(key, value, ttl)
+    }
+
     /// The same context on another database of this shard.
     pub fn on(&mut self, db: usize) -> Context<'_> {
         Context { shard: self.shard, db, now: self.now, no_touch: self.no_touch }

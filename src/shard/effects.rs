@@ -49,6 +49,10 @@ pub enum Class {
     SortedSet,
     /// `n`, new keys; not part of `A`
     New,
+    /// `t`
+    Stream,
+    /// Changes that Redis tells no subscriber of.
+    Quiet,
 }
 
 events! {
@@ -116,6 +120,22 @@ events! {
         SUnionStore = "sunionstore",
         SDiffStore = "sdiffstore",
     }
+    Stream {
+        XAdd = "xadd",
+        XDel = "xdel",
+        XTrim = "xtrim",
+        XSetId = "xsetid",
+        XGroupCreate = "xgroup-create",
+        XGroupSetId = "xgroup-setid",
+        XGroupDestroy = "xgroup-destroy",
+        XGroupCreateConsumer = "xgroup-createconsumer",
+        XGroupDelConsumer = "xgroup-delconsumer",
+    }
+    Quiet {
+        XReadGroup = "xreadgroup",
+        XAck = "xack",
+        XClaim = "xclaim",
+    }
     Expired { Expired = "expired", }
     Evicted { Evicted = "evicted", }
     New { NewKey = "new", }
@@ -129,7 +149,24 @@ impl Event {
         let keys = matches!(self, RenameTo | CopyTo | MoveTo | Restore | NewKey);
         let lists = matches!(self, LPush | RPush | SortStore);
         let sorted_sets = matches!(self, ZAdd | ZIncr | ZRangeStore | ZUnionStore | ZInterStore | ZDiffStore);
-        keys || lists || sorted_sets || matches!(self, GeoSearchStore | GeoRadiusStore)
+        let streams = matches!(self, XAdd | XGroupDestroy);
+        keys || lists || sorted_sets || streams || matches!(self, GeoSearchStore | GeoRadiusStore)
+    }
+
+    /// Whether a key may now hold something else than before, or nothing.
+    fn takes(self) -> bool {
+        let about_deadlines = matches!(self, Self::Expire | Self::Persist);
+        !about_deadlines && !matches!(self.class(), Class::Stream | Class::Quiet)
+    }
+
+    /// Whether WATCH and tracking are about it. What a group does is not to Redis, nor is XSETID.
+    fn touches(self) -> bool {
+        use Event::{XAdd, XDel, XTrim};
+        match self.class() {
+            Class::Stream => matches!(self, XAdd | XDel | XTrim),
+            Class::Quiet => false,
+            _ => true,
+        }
     }
 }
 
@@ -153,6 +190,8 @@ pub struct Effects {
     pub wait_news: Vec<WaitNews>,
     /// Whether somebody listens, watches or waits: one test for the common case.
     attentive: bool,
+    /// Somebody may wait for a key that must not go ([`Wish::minds_absence`](super::Wish::minds_absence)).
+    minded: bool,
     /// Changes since the last save.
     dirty: u64,
     /// How many of them were deadlines that were over, and no command's doing.
@@ -171,6 +210,7 @@ impl Effects {
             waits: WaitQueues::new(databases, seeds),
             wait_news: Vec::new(),
             attentive: false,
+            minded: false,
             dirty: 0,
             expirations: 0,
             journal: Journal::default(),
@@ -212,11 +252,11 @@ impl Effects {
     fn tell(&mut self, db: usize, key: &[u8], event: Event) {
         if event == Event::Expired {
             self.watch.expired(db, key);
-        } else {
+        } else if event.touches() {
             self.watch.changed(db, key);
             self.journal.touch(db, key);
         }
-        if event.gives() {
+        if event.gives() || self.minded && event.takes() {
             self.waits.ready(db, key);
         }
         if self.listening {
@@ -238,6 +278,7 @@ impl Effects {
     /// Sees whether anybody is left who wants to hear of changes.
     pub fn look_around(&mut self) {
         self.attentive = self.listening || !self.watch.is_empty() || !self.waits.is_empty();
+        self.minded &= !self.waits.is_empty();
     }
 
     /// From here on the journal hears which keys change.
@@ -259,8 +300,21 @@ impl Effects {
 
     /// A client joins the line of a key.
     pub fn wait(&mut self, db: usize, key: &[u8], claim: Arc<Claim>, blocker: Blocker) {
+        self.minded |= blocker.wish.minds_absence();
         self.waits.wait(db, key, blocker.id, claim, blocker);
         self.attentive = true;
+    }
+
+    /// Whether somebody may have to be told that a key is gone.
+    pub fn is_minded(&self) -> bool {
+        self.minded
+    }
+
+    /// A database has been emptied.
+    pub fn flushed(&mut self, db: usize) {
+        if self.minded {
+            self.waits.all_ready(db);
+        }
     }
 
     pub fn waits(&mut self) -> &mut WaitQueues<Blocker> {
@@ -288,9 +342,11 @@ impl Effects {
     pub fn announce(&mut self, db: usize, key: &[u8], event: Event) {
         if self.attentive {
             // It may be about another key than the change itself (the destination of LMOVE).
-            self.watch.changed(db, key);
-            self.journal.touch(db, key);
-            if event.gives() {
+            if event.touches() {
+                self.watch.changed(db, key);
+                self.journal.touch(db, key);
+            }
+            if event.gives() || self.minded && event.takes() {
                 self.waits.ready(db, key);
             }
             if self.listening {
@@ -312,6 +368,12 @@ impl Effects {
     #[inline]
     pub fn changes(&self) -> u64 {
         self.dirty - self.expirations
+    }
+
+    /// What has changed so far was loading, and is on disk.
+    pub fn forget_changes(&mut self) {
+        self.dirty = 0;
+        self.expirations = 0;
     }
 
     pub fn listen(&mut self, listening: bool) {

@@ -24,11 +24,14 @@ pub use waiting::{Blocker, WaitEvent, WaitNews, Wish};
 
 use crate::base::UnixMillis;
 use crate::base::random::Random;
-use crate::keyspace::{Keyspace, Slab};
+use crate::keyspace::{Keyspace, Slab, ValueRef};
 use crate::transaction::Existence;
-use crate::types::EncodingLimits;
+use crate::types::{EncodingLimits, Value};
 use collections::FieldDeadlineList;
 use std::rc::Rc;
+
+/// How many requests ahead the memory is asked at most.
+pub const PREFETCH_MAX: usize = 16;
 
 /// A shard: this core's slice of every database.
 pub struct Shard {
@@ -159,6 +162,26 @@ impl Shard {
         self.databases[db].prefetch_entry(hash);
     }
 
+    /// Stage 3, for commands that name a member of a collection, each with the hash of its key, its key and the
+    /// member: asks for what will be looked at in large collections. At most [`PREFETCH_MAX`] are.
+    pub fn prefetch_members<'a>(&self, db: usize, named: impl Iterator<Item = (u64, &'a [u8], &'a [u8])>) {
+        let mut ahead: [Option<(&Value, u64)>; PREFETCH_MAX] = [None; PREFETCH_MAX];
+        let mut last: Option<(u64, &Value)> = None;
+        for (place, (hash, key, member)) in ahead.iter_mut().zip(named) {
+            let value = match last {
+                Some((other, value)) if other == hash => value,
+                _ => match self.databases[db].find_hashed(hash, key).map(|entry| entry.value()) {
+                    Some(ValueRef::Boxed(value)) => value,
+                    // Small collections lie in their entries; where one is, the next ones are small too.
+                    _ => break,
+                },
+            };
+            last = Some((hash, value));
+            *place = value.prefetch_member(member).map(|hash| (value, hash));
+        }
+        ahead.iter().flatten().for_each(|(value, hash)| value.prefetch_record(*hash));
+    }
+
     /// Once per turn or so: the clock that new entries and lookups are stamped with.
     pub fn set_clock(&mut self, now: UnixMillis) {
         self.now = now;
@@ -177,6 +200,7 @@ impl Shard {
         for db in range.clone() {
             let (keyspace, now) = (&self.databases[db], self.now);
             self.effects.watched().flushed(db, |key| existence(keyspace, key, now));
+            self.effects.flushed(db);
         }
         for keyspace in &mut self.databases[range] {
             self.effects.add_dirty(keyspace.len() as u64);

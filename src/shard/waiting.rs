@@ -4,7 +4,7 @@
 //! shard's news, which its core carries to the client's.
 
 use super::wait_queue::Claim;
-use super::{Context, Fit, Offer, Shard};
+use super::{Context, Fit, Offer, Outcome, Shard};
 use crate::base::UnixMillis;
 use crate::keyspace::ValueRef;
 use crate::resp::{Protocol, Reply};
@@ -14,6 +14,16 @@ use std::sync::Arc;
 pub trait Wish: Send + Sync {
     /// Whether it waits for a value like this.
     fn wants(&self, value: ValueRef<'_>) -> bool;
+
+    /// Whether it is served, with an error, when its key is gone.
+    fn minds_absence(&self) -> bool {
+        false
+    }
+
+    /// What it waits for at this key, if that depends on what the key holds now, when it begins to wait (`$`).
+    fn from_now(&self, _key: &[u8], _value: Option<ValueRef<'_>>) -> Option<Arc<dyn Wish>> {
+        None
+    }
 
     /// Whether serving it touches other keys than the one that is ready.
     fn reaches_further(&self) -> bool {
@@ -47,15 +57,17 @@ pub struct WaitNews {
 pub enum WaitEvent {
     /// Its reply.
     Served(Vec<u8>),
-    /// This key is ready, and a transaction has to serve it.
-    Ask { shard: usize, db: usize, key: Box<[u8]> },
+    /// This key is ready, and a transaction has to serve it: with this key `alone`, or as its command says.
+    Ask { shard: usize, db: usize, key: Box<[u8]>, alone: Option<Arc<dyn Wish>> },
 }
 
 impl Shard {
     /// Lines up a client at keys of this shard.
     pub fn wait(&mut self, db: usize, keys: &[Box<[u8]>], claim: &Arc<Claim>, blocker: &Blocker) {
         for key in keys {
-            self.effects.wait(db, key, Arc::clone(claim), blocker.clone());
+            let value = self.databases[db].find(key).map(|entry| entry.value());
+            let wish = blocker.wish.from_now(key, value).unwrap_or_else(|| Arc::clone(&blocker.wish));
+            self.effects.wait(db, key, Arc::clone(claim), Blocker { wish, ..blocker.clone() });
         }
     }
 
@@ -91,36 +103,59 @@ impl Shard {
         let (index, scheduled) = (self.index, self.scheduled);
         let Self { databases, effects, .. } = self;
         let entry = databases[db].find(key).filter(|entry| !entry.is_expired(now));
+        let minded = effects.is_minded();
         let fit = |blocker: &Blocker| match &entry {
-            None => Fit::Stop,
+            None if !minded => Fit::Stop,
+            None if !blocker.wish.minds_absence() => Fit::Pass,
             Some(entry) if !blocker.wish.wants(entry.value()) => Fit::Pass,
             // Keys that transactions hold must not be touched in passing.
-            Some(_) if held || blocker.elsewhere || scheduled && blocker.wish.reaches_further() => {
-                Fit::Elsewhere
-            }
-            Some(_) => Fit::Serve,
+            _ if held || blocker.elsewhere || scheduled && blocker.wish.reaches_further() => Fit::Elsewhere,
+            _ => Fit::Serve,
         };
         match effects.waits().offer(db, key, fit) {
             Offer::Nobody => false,
-            Offer::Ask(Blocker { core, id, .. }) => {
-                let what = WaitEvent::Ask { shard: index, db, key: key.into() };
+            Offer::Ask(Blocker { core, id, wish, elsewhere, .. }) => {
+                let alone = (!elsewhere && !wish.reaches_further()).then_some(wish);
+                let what = WaitEvent::Ask { shard: index, db, key: key.into(), alone };
                 effects.wait_news.push(WaitNews { core, id, what });
                 false
             }
             Offer::Serve(Blocker { core, id, protocol, no_touch, wish, .. }) => {
-                let mut bytes = Vec::new();
-                let mut reply = Reply::new(&mut bytes, protocol);
-                let result = self.journal_piece(|shard| {
-                    wish.serve(&mut shard.context(db, now, no_touch), key, &mut reply)
+                let bytes = self.journal_piece(|shard| {
+                    fulfil(&*wish, &mut shard.context(db, now, no_touch), key, protocol)
                 });
                 self.effects.journal.seal();
-                if let Err(error) = result {
-                    bytes.clear();
-                    Reply::new(&mut bytes, protocol).error(error.text().as_ref());
-                }
                 self.effects.wait_news.push(WaitNews { core, id, what: WaitEvent::Served(bytes) });
                 true
             }
         }
     }
+
+    /// Serves one who waits with a key that a transaction holds for him, if it still suits him and he still waits.
+    pub fn serve_held(
+        &mut self,
+        (db, key): (usize, &[u8]),
+        (wish, claim): (&dyn Wish, &Claim),
+        protocol: Protocol,
+        now: UnixMillis,
+    ) -> Option<Vec<u8>> {
+        let suits = match self.context(db, now, true).peek(key) {
+            None => wish.minds_absence(),
+            Some(entry) => wish.wants(entry.value()),
+        };
+        let serves = suits && claim.take(Outcome::Served);
+        serves.then(|| {
+            self.journal_piece(|shard| fulfil(wish, &mut shard.context(db, now, true), key, protocol))
+        })
+    }
+}
+
+/// The reply to who has waited.
+fn fulfil(wish: &dyn Wish, ctx: &mut Context<'_>, key: &[u8], protocol: Protocol) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Err(error) = wish.serve(ctx, key, &mut Reply::new(&mut bytes, protocol)) {
+        bytes.clear();
+        Reply::new(&mut bytes, protocol).error(error.text().as_ref());
+    }
+    bytes
 }

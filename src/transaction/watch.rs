@@ -14,7 +14,8 @@
 //! Invariants
 //!   W1  `watchers` is the number of records in all databases; while it is zero nothing has to be noticed.
 //!   W2  A key without watchers is not in the table.
-//!   W3  A client has at most one record per key; it keeps the first.
+//!   W3  A client has at most one record per key and round; it keeps the first.
+//!   W4  A round ends with EXEC, DISCARD, UNWATCH; what an owner hears late about one says nothing about the next.
 
 use ahash::RandomState;
 use std::collections::HashMap;
@@ -159,11 +160,13 @@ impl WatchTable {
 pub struct Watching<K> {
     /// With their owners, in the order of WATCH.
     keys: Vec<(usize, K)>,
+    /// How many rounds have ended.
+    rounds: u64,
 }
 
 impl<K> Default for Watching<K> {
     fn default() -> Self {
-        Self { keys: Vec::new() }
+        Self { keys: Vec::new(), rounds: 0 }
     }
 }
 
@@ -185,8 +188,15 @@ impl<K: PartialEq> Watching<K> {
         &self.keys
     }
 
+    /// What owners know this client by in this round (W4).
+    pub fn watcher(&self, client: u64) -> u64 {
+        const ROUND_BITS: u32 = 24;
+        client << ROUND_BITS | self.rounds & ((1 << ROUND_BITS) - 1)
+    }
+
     /// The end of all watches: what each owner has to be told.
     pub fn take(&mut self) -> Vec<(usize, K)> {
+        self.rounds += u64::from(!self.keys.is_empty());
         std::mem::take(&mut self.keys)
     }
 }
@@ -293,5 +303,23 @@ mod tests {
         assert!(watching.add(3, (0, "k")) && watching.add(3, (1, "k")) && !watching.add(3, (0, "k")));
         assert_eq!(watching.take(), [(3, (0, "k")), (3, (1, "k"))]);
         assert!(watching.is_empty());
+    }
+
+    /// EXEC wrote the key that it watched; the next WATCH reached the owner before the end of the first did, and
+    /// was taken for the first: its EXEC failed although nobody had touched the key.
+    #[test]
+    fn the_end_of_a_round_that_is_heard_late_leaves_the_next_alone() {
+        let (mut watching, mut table) = (Watching::default(), WatchTable::new(1, [1, 2, 3, 4]));
+        watching.add(0, "k");
+        let first = watching.watcher(ME);
+        table.watch(first, 0, b"k", Live);
+        table.changed(0, b"k");
+        watching.take();
+        watching.add(0, "k");
+        let second = watching.watcher(ME);
+        table.watch(second, 0, b"k", Live);
+        table.unwatch(first, 0, b"k");
+        assert!(table.is_untouched(second, 0, b"k", Live));
+        assert_eq!(table.watchers(), 1);
     }
 }

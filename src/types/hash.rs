@@ -72,6 +72,19 @@ impl Hash {
         self.at(now).get(field)
     }
 
+    /// See [`Value::prefetch_member`].
+    #[inline]
+    pub fn prefetch_field(&self, field: &[u8]) -> Option<u64> {
+        if let Self::Table(table) = self { Some(table.pairs.prefetch(field)) } else { None }
+    }
+
+    #[inline]
+    pub fn prefetch_record(&self, hash: u64) {
+        if let Self::Table(table) = self {
+            table.pairs.prefetch_record(hash);
+        }
+    }
+
     /// Sets a field, which loses its deadline; returns whether it is new.
     pub fn set(&mut self, field: &[u8], value: &[u8], limits: &EncodingLimits) -> bool {
         let is_new = self.put(field, value, limits);

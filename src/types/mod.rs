@@ -16,6 +16,7 @@ mod limits;
 mod list;
 mod packed;
 pub mod set;
+pub mod stream;
 mod string;
 mod zset;
 
@@ -25,6 +26,7 @@ pub use limits::EncodingLimits;
 pub use list::{ELEMENT_BYTES_MAX, List};
 pub use packed::{PackedKind, PackedRef};
 pub use set::{Set, SetRef};
+pub use stream::{Stream, StreamId};
 pub use string::{
     EMBSTR_MAX, HeapString, STRING_BYTES_MAX, StringRef, StringValue, encoding_of_set, parse_int,
 };
@@ -38,6 +40,7 @@ pub enum Value {
     Hash(Hash),
     Set(Set),
     SortedSet(SortedSet),
+    Stream(Box<Stream>),
 }
 
 const _: () = assert!(size_of::<Value>() <= 32);
@@ -46,6 +49,29 @@ const _: () = {
     const fn travels<T: Send>() {}
     travels::<Value>();
 };
+
+impl Value {
+    /// Stage 1 of looking up members of a large collection ahead of time: asks the memory for where a member is
+    /// noted. The result is for [`Value::prefetch_record`], a few members later.
+    #[inline]
+    pub fn prefetch_member(&self, member: &[u8]) -> Option<u64> {
+        match self {
+            Self::Set(set) => set.prefetch_member(member),
+            Self::Hash(hash) => hash.prefetch_field(member),
+            _ => None,
+        }
+    }
+
+    /// Stage 2: asks for the member itself.
+    #[inline]
+    pub fn prefetch_record(&self, hash: u64) {
+        match self {
+            Self::Set(set) => set.prefetch_record(hash),
+            Self::Hash(pairs) => pairs.prefetch_record(hash),
+            _ => {}
+        }
+    }
+}
 
 /// A Rust type that is the payload of one [`Value`] variant.
 pub trait DataType: Default {
@@ -124,6 +150,7 @@ impl Value {
             Self::Hash(_) => TypeName::Hash,
             Self::Set(_) => TypeName::Set,
             Self::SortedSet(_) => TypeName::SortedSet,
+            Self::Stream(_) => TypeName::Stream,
         }
     }
 
@@ -134,6 +161,7 @@ impl Value {
             Self::Hash(hash) => hash.encoding(),
             Self::Set(set) => set.encoding(),
             Self::SortedSet(set) => set.encoding(),
+            Self::Stream(_) => Encoding::Stream,
         }
     }
 
@@ -146,6 +174,7 @@ impl Value {
             Self::Hash(hash) => hash.heap_bytes(samples),
             Self::Set(set) => set.heap_bytes(samples),
             Self::SortedSet(set) => set.heap_bytes(),
+            Self::Stream(stream) => stream.heap_bytes(samples),
         }
     }
 
@@ -158,6 +187,7 @@ impl Value {
             Self::Hash(hash) => hash.free_effort(),
             Self::Set(set) => set.free_effort(),
             Self::SortedSet(set) => set.free_effort(),
+            Self::Stream(stream) => stream.free_effort(),
         }
     }
 
@@ -170,6 +200,7 @@ impl Value {
             Self::Hash(hash) => hash.free_slice(budget),
             Self::Set(set) => set.free_slice(budget),
             Self::SortedSet(set) => set.free_slice(budget),
+            Self::Stream(stream) => stream.free_slice(budget),
         }
     }
 }

@@ -96,6 +96,19 @@ impl Set {
         set.insert(member, b"")
     }
 
+    /// See [`Value::prefetch_member`].
+    #[inline]
+    pub fn prefetch_member(&self, member: &[u8]) -> Option<u64> {
+        if let Self::Table(set) = self { Some(set.prefetch(member)) } else { None }
+    }
+
+    #[inline]
+    pub fn prefetch_record(&self, hash: u64) {
+        if let Self::Table(set) = self {
+            set.prefetch_record(hash);
+        }
+    }
+
     /// Removes a member; false if it is not there.
     pub fn remove(&mut self, member: &[u8]) -> bool {
         match self {

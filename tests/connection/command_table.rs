@@ -128,6 +128,9 @@ fn arguments(path: &str, docs: &Value, all: &mut BTreeSet<String>) {
     }
 }
 
+/// BYPOLYGON stands beside FROMMEMBER and BYRADIUS together, so that the arguments of both have another nesting.
+const NESTED_ANEW: [&str; 2] = ["geosearch", "geosearchstore"];
+
 #[test]
 fn command_docs_are_those_of_the_reference() {
     let (redis, pinion) = (Server::redis(), Server::pinion(1));
@@ -138,7 +141,7 @@ fn command_docs_are_those_of_the_reference() {
     let mut differences = Vec::new();
     for (name, docs) in commands {
         let name = name.to_text();
-        if newer.contains(&name) {
+        if newer.contains(&name) || NESTED_ANEW.contains(&name.as_str()) {
             continue;
         }
         let reply = client.command(&["COMMAND", "DOCS", &name]);

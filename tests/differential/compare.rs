@@ -21,6 +21,8 @@ enum Rule {
     Scan,
     Seconds,
     Milliseconds,
+    /// Among other things there are times in it: since a delivery, or of one.
+    HasTimes,
 }
 
 fn rule(argv: &Argv) -> Rule {
@@ -32,8 +34,16 @@ fn rule(argv: &Argv) -> Rule {
         b"SCAN" | b"SSCAN" | b"HSCAN" | b"ZSCAN" => Rule::Scan,
         b"TTL" | b"EXPIRETIME" => Rule::Seconds,
         b"PTTL" | b"PEXPIRETIME" => Rule::Milliseconds,
+        b"XPENDING" | b"XINFO" => Rule::HasTimes,
+        b"SORT" | b"SORT_RO" if is_unsorted(argv) => Rule::Unordered,
         _ => Rule::Exact,
     }
+}
+
+/// By a pattern without a star nothing is sorted, and sets have no order of their own.
+fn is_unsorted(argv: &Argv) -> bool {
+    let by = argv.iter().position(|word| word.eq_ignore_ascii_case(b"BY"));
+    by.and_then(|index| argv.get(index + 1)).is_some_and(|pattern| !pattern.contains(&b'*'))
 }
 
 /// Looks at keys of its choice, and removes them if they are past their deadlines.
@@ -53,7 +63,52 @@ pub fn agree(argv: &Argv, redis: &Value, pinion: &Value) -> bool {
         Rule::Scan => is_scan_reply(redis) && is_scan_reply(pinion),
         Rule::Seconds => are_near(redis, pinion, TOLERANCE_SECONDS),
         Rule::Milliseconds => are_near(redis, pinion, TOLERANCE_SECONDS * 1000),
+        Rule::HasTimes => {
+            let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+            let equal = without_times(redis, &mut theirs) == without_times(pinion, &mut ours);
+            let near =
+                |(theirs, ours): (&i64, &i64)| theirs.abs_diff(*ours) <= TOLERANCE_SECONDS as u64 * 1000;
+            equal && theirs.iter().zip(&ours).all(near)
+        }
     }
+}
+
+/// The reply with its times taken out: behind `idle` and `seen-time`, and in entries pending, which are an id,
+/// perhaps a consumer, a time and a count.
+fn without_times(value: &Value, times: &mut Vec<i64>) -> Value {
+    let is_id = |value: &Value| value.as_bytes().is_some_and(|text| text.contains(&b'-'));
+    match value {
+        Value::Array(items) => {
+            let time_at = match items.as_slice() {
+                [id, Value::Integer(_), Value::Integer(_)] if is_id(id) => Some(1),
+                [id, Value::Bulk(_), Value::Integer(_), Value::Integer(_)] if is_id(id) => Some(2),
+                _ => None,
+            };
+            let kept = items.iter().enumerate().map(|(index, item)| {
+                let named = index > 0 && is_name_of_time(&items[index - 1]);
+                if named || time_at == Some(index) { take(item, times) } else { without_times(item, times) }
+            });
+            Value::Array(kept.collect())
+        }
+        Value::Map(pairs) => {
+            let kept = pairs.iter().map(|(name, value)| {
+                let value =
+                    if is_name_of_time(name) { take(value, times) } else { without_times(value, times) };
+                (name.clone(), value)
+            });
+            Value::Map(kept.collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn is_name_of_time(value: &Value) -> bool {
+    matches!(value.as_bytes(), Some(b"idle" | b"seen-time"))
+}
+
+fn take(time: &Value, times: &mut Vec<i64>) -> Value {
+    times.extend(time.as_integer());
+    Value::Null
 }
 
 fn pairs_in_order(value: &Value) -> Value {

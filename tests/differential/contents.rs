@@ -39,7 +39,7 @@ pub fn read(client: &mut Client) -> io::Result<Vec<Fact>> {
         "set" => argv(&[b"SMEMBERS", key]),
         "hash" => argv(&[b"HGETALL", key]),
         "zset" => argv(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]),
-        "stream" => argv(&[b"XRANGE", key, b"-", b"+"]),
+        "stream" => argv(&[b"XINFO", b"STREAM", key, b"FULL", b"COUNT", b"0"]),
         _ => argv(&[b"GET", key]),
     })?;
     facts.extend(types.into_iter().chain(encodings).chain(deadlines).chain(values));

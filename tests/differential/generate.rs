@@ -7,6 +7,8 @@
 //!       GT or LT does not depend on the millisecond in which each server reads its clock.
 //!   G4  No command asks for more than a few megabytes of memory or of reply.
 
+mod streams;
+
 use pinion::base::random::Random;
 use pinion::command_table::{Arg, CommandSpec, CommandTable, Flag, Group, Kind};
 
@@ -81,6 +83,10 @@ pub struct Generator {
     /// How often the next repeated argument comes: NUMKEYS has said so, or its sibling.
     repetitions: Option<usize>,
     group: Group,
+    /// The full name of the command being made.
+    command: &'static str,
+    /// The time in the ids of streams: it goes up, so that most entries come behind those before.
+    stream_ms: i64,
     /// What the keys' names begin with: one letter for each type that commands make.
     letters: Vec<char>,
 }
@@ -99,7 +105,17 @@ impl Generator {
         let mut letters: Vec<char> = choices.iter().filter_map(|choice| letter(choice.spec.group)).collect();
         letters.sort_unstable();
         letters.dedup();
-        Generator { letters, random, now_ms, choices, total_weight, repetitions: None, group: Group::Generic }
+        Generator {
+            letters,
+            random,
+            now_ms,
+            choices,
+            total_weight,
+            repetitions: None,
+            group: Group::Generic,
+            command: "",
+            stream_ms: 1,
+        }
     }
 
     /// Full names of what is sampled.
@@ -134,6 +150,7 @@ impl Generator {
         let mut argv: Argv = choice.words.iter().map(|word| word.as_bytes().to_vec()).collect();
         let names = argv.len();
         self.group = spec.group;
+        self.command = spec.full_name;
         if matches!(spec.full_name, "command|getkeys" | "command|getkeysandflags") {
             let nested = self.command();
             argv.extend(nested);
@@ -222,6 +239,11 @@ impl Generator {
         if self.one_in(60) {
             return self.not_a_number();
         }
+        if self.group == Group::Stream
+            && let Some(value) = self.stream_value(arg)
+        {
+            return value;
+        }
         let text = match (arg.kind, arg.name) {
             (Kind::Key(_), _) => return self.key(),
             (Kind::Pattern, _) => self.pick(&[
@@ -250,23 +272,6 @@ impl Generator {
             (Kind::String, "type") => {
                 self.pick(&["string", "string", "list", "set", "zset", "hash", "stream", "String", "none"])
             }
-            (Kind::String, "id" | "start" | "end" | "stop") if self.group == Group::Stream => self.pick(&[
-                "1-1",
-                "1-2",
-                "2-1",
-                "3-0",
-                "5-*",
-                "7",
-                "0",
-                "0-0",
-                "-",
-                "+",
-                "$",
-                ">",
-                "(1-1",
-                "18446744073709551615-18446744073709551615",
-                "1-",
-            ]),
             (Kind::String | Kind::Double, "min" | "max" | "start" | "stop") => self.pick(&[
                 "-inf", "+inf", "0", "1", "-1", "2", "(1", "(2.5", "[a", "[c", "(b", "-", "+", "3", "10",
                 "nan",
@@ -553,8 +558,9 @@ fn choice(spec: &'static CommandSpec, words: Vec<&'static str>) -> Option<Choice
     let excluded = EXCLUDED.iter().any(|(excluded, _)| *excluded == name);
     // The texts of HELP are our own words.
     let help = name.ends_with("|help");
-    // A session is one client: what it waits for, nobody brings. Blocking commands have tests of their own.
-    let blocks = spec.flags.contains(Flag::Blocking);
+    // A session is one client: what it waits for, nobody brings. Blocking commands have tests of their own, but
+    // for those that need not wait.
+    let blocks = spec.flags.contains(Flag::Blocking) && !matches!(name, "xread" | "xreadgroup");
     let monitors = spec.flags.contains(Flag::Admin) || spec.flags.contains(Flag::PubSub);
     (wanted && !excluded && !help && !monitors && !blocks && reference_has(spec.since)).then(|| Choice {
         spec,

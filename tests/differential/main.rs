@@ -58,6 +58,7 @@ fn replies_and_contents_are_those_of_the_reference() {
         let listed: String =
             shrunk.commands.iter().map(|argv| format!("    {}\n", contents::line(argv))).collect();
         let protocol = if shrunk.resp3 { "RESP3" } else { "RESP2" };
+        let protocol = if shrunk.small_nodes { format!("{protocol}, small nodes") } else { protocol.into() };
         let text =
             format!("DIFFERENTIAL_SEED={seed} DIFFERENTIAL_COMMANDS=1, {protocol}\n{listed}  {shown}\n");
         eprintln!("{text}");
@@ -76,7 +77,8 @@ fn known_differences_still_show() {
     let mut servers = Servers::start(&SHARD_COUNTS);
     for known in &known_differences::KNOWN {
         let words = |line: &&str| line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
-        let session = Session { resp3: false, commands: known.example.iter().map(words).collect() };
+        let session =
+            Session { resp3: false, small_nodes: false, commands: known.example.iter().map(words).collect() };
         let before = known.seen();
         let difference = servers.run(&session);
         assert!(difference.is_none(), "{}: not covered: {}", known.reason, difference.expect("there is one"));
@@ -86,12 +88,12 @@ fn known_differences_still_show() {
 }
 
 fn generate(generator: &mut Generator) -> Session {
-    let resp3 = generator.one_in(2);
+    let (resp3, small_nodes) = (generator.one_in(2), generator.one_in(2));
     let mut commands = Vec::new();
     while commands.len() < COMMANDS_PER_SESSION {
         commands.extend(generator.next());
     }
-    Session { resp3, commands }
+    Session { resp3, small_nodes, commands }
 }
 
 #[test]

@@ -12,6 +12,8 @@ use crate::support::{Client, Server, Value};
 #[derive(Clone)]
 pub struct Session {
     pub resp3: bool,
+    /// Nodes of streams hold very little.
+    pub small_nodes: bool,
     pub commands: Vec<Argv>,
 }
 
@@ -81,8 +83,14 @@ fn panic_message(log: &str) -> String {
 fn try_run_on(server: &Server, session: &Session, outcome: &mut Outcome) -> io::Result<()> {
     let mut client = Client::connect(server.address())?;
     // Keys that are past their deadline but not yet gone count in DBSIZE; both servers keep them then.
-    let before: &[Argv] =
-        &[contents::argv(&[b"DEBUG", b"SET-ACTIVE-EXPIRE", b"0"]), contents::argv(&[b"FLUSHALL"])];
+    let (entries, bytes): (&[u8], &[u8]) =
+        if session.small_nodes { (b"3", b"100") } else { (b"100", b"4096") };
+    let before: &[Argv] = &[
+        contents::argv(&[b"DEBUG", b"SET-ACTIVE-EXPIRE", b"0"]),
+        contents::argv(&[b"FLUSHALL"]),
+        contents::argv(&[b"CONFIG", b"SET", b"stream-node-max-entries", entries]),
+        contents::argv(&[b"CONFIG", b"SET", b"stream-node-max-bytes", bytes]),
+    ];
     ask(&mut client, before)?;
     if session.resp3 {
         ask(&mut client, &[contents::argv(&[b"HELLO", b"3"])])?;

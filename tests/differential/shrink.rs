@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn only_what_matters_is_left() {
         let commands = (0..100).map(|number| vec![b"C".to_vec(), format!("{number}").into_bytes()]).collect();
-        let session = Session { resp3: true, commands };
+        let session = Session { resp3: true, small_nodes: false, commands };
         let has = |session: &Session, number: &str| {
             session.commands.iter().any(|argv| argv.len() == 2 && argv[1] == number.as_bytes())
         };

@@ -4,4 +4,5 @@
 //! targets further, and what it finds joins the corpus.
 
 mod listpack;
+mod rdb;
 mod readers;

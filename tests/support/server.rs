@@ -1,7 +1,8 @@
 //! A server process for one test: Pinion as this crate built it, or the pinned redis-server as reference.
 //!
 //! Invariants
-//!   S1  A started server answers: `start` returns after its first reply, or panics with its log.
+//!   S1  A started server answers, and has loaded its data: `start` returns after the first reply that does not say
+//!       otherwise, or panics with its log.
 //!   S2  No server outlives its `Server`; its files live in a directory that goes with it.
 //!   S3  No port is fixed: each server gets a free one, and another if somebody else was faster.
 
@@ -60,10 +61,38 @@ impl Server {
 
     /// Starts with further flags in redis.conf's words, as `&["--requirepass", "secret"]`.
     pub fn start(program: Program, flags: &[&str]) -> Server {
+        Server::start_with(program, flags, |_| {})
+    }
+
+    /// Starts in a directory that `prepare` has put files into.
+    pub fn start_with(program: Program, flags: &[&str], prepare: impl Fn(&Path)) -> Server {
+        Server::start_until(program, flags, prepare, Server::answers)
+    }
+
+    /// Starts, and returns while the server may still be loading its data.
+    pub fn start_loading(program: Program, flags: &[&str], prepare: impl Fn(&Path)) -> Server {
+        Server::start_until(program, flags, prepare, |server| server.says(|_| true))
+    }
+
+    /// The end of a server that refuses to start with these files: how it ended, and its log.
+    pub fn refused(program: Program, flags: &[&str], prepare: impl Fn(&Path)) -> (ExitStatus, String) {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        prepare(directory.path());
+        let mut server = Server::spawn(program, flags, directory);
+        (server.wait_for_exit(START_TIMEOUT), server.log())
+    }
+
+    fn start_until(
+        program: Program,
+        flags: &[&str],
+        prepare: impl Fn(&Path),
+        mut is_there: impl FnMut(&mut Server) -> bool,
+    ) -> Server {
         for attempt in 1.. {
             let directory = tempfile::tempdir().expect("a temporary directory can be made");
+            prepare(directory.path());
             let mut server = Server::spawn(program, flags, directory);
-            if server.answers() {
+            if is_there(&mut server) {
                 return server;
             }
             let log = server.log();
@@ -80,20 +109,25 @@ impl Server {
         Server { program, child, port, flags, directory }
     }
 
-    /// Waits for the first reply, whatever it is: with a password set it is an error (S1).
+    /// Waits for the first reply but LOADING, whatever it is: with a password set it is an error (S1).
     fn answers(&mut self) -> bool {
+        self.says(|reply| !reply.starts_with(b"-LOADING"))
+    }
+
+    fn says(&mut self, enough: impl Fn(&[u8]) -> bool) -> bool {
         let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
             if self.child.try_wait().expect("the child is ours").is_some() {
                 return false;
             }
             if let Ok(mut stream) = TcpStream::connect(self.address()) {
-                let mut first = [0; 1];
+                let mut first = [0; 8];
+                let mut length = 0;
                 let asked = stream
                     .set_read_timeout(Some(Duration::from_secs(5)))
                     .and_then(|()| stream.write_all(b"PING\r\n"))
-                    .and_then(|()| stream.read_exact(&mut first));
-                if asked.is_ok() && matches!(first[0], b'+' | b'-') {
+                    .and_then(|()| read_line(&mut stream, &mut first, &mut length));
+                if asked.is_ok() && matches!(first[0], b'+' | b'-') && enough(&first[..length]) {
                     return true;
                 }
             }
@@ -169,6 +203,18 @@ impl Server {
         assert!(self.answers(), "{:?} did not start again:\n{}", self.program, self.log());
     }
 
+    /// As `restart`, as another program: with another number of shards.
+    pub fn restart_as(&mut self, program: Program) {
+        self.program = program;
+        self.restart();
+    }
+
+    /// As `restart`, without a look whether it starts.
+    pub fn launch_again(&mut self) {
+        self.kill();
+        self.child = launch(self.program, self.port, &self.flags, self.directory.path());
+    }
+
     pub fn kill(&mut self) {
         // It may have ended by itself; then there is nothing left to do.
         let _ = self.child.kill();
@@ -206,6 +252,17 @@ fn launch(program: Program, port: u16, flags: &[String], directory: &Path) -> Ch
         .stdout(log)
         .spawn()
         .unwrap_or_else(|error| panic!("{program:?} cannot be started: {error}"))
+}
+
+/// The beginning of a line, or all of it.
+fn read_line(stream: &mut TcpStream, line: &mut [u8], length: &mut usize) -> std::io::Result<()> {
+    while *length < line.len() && !line[..*length].contains(&b'\n') {
+        match stream.read(&mut line[*length..])? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            count => *length += count,
+        }
+    }
+    Ok(())
 }
 
 fn free_port() -> u16 {

@@ -1,6 +1,7 @@
 //! Atomicity over shards, through sockets: money moves between accounts that live on different shards, in three
 //! ways at once, while others count it. The sum is the same to everybody who looks.
 
+mod pipelines;
 #[path = "../support/mod.rs"]
 mod support;
 

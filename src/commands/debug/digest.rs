@@ -66,6 +66,15 @@ impl Digest {
                 self.xor_hash_of(&pair.0);
             });
         }
+        if let ValueRef::Boxed(Value::Stream(stream)) = entry.value() {
+            for record in stream.log().iter() {
+                self.mix(format!("{}.{}", record.id.ms, record.id.seq).as_bytes());
+                for (field, value) in record.fields() {
+                    self.mix(field.as_bytes(&mut itoa::Buffer::new()));
+                    self.mix(value.as_bytes(&mut itoa::Buffer::new()));
+                }
+            }
+        }
         if entry.deadline().is_some() {
             self.xor_hash_of(b"!!expire!!");
         }

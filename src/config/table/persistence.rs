@@ -13,19 +13,26 @@ pub(super) const PARAMETERS: &[Declaration] = &[
         "3600 1 300 100 60 10000",
         "Write a snapshot after so many seconds with at least so many changes.",
     )
-    .extremes(&["", "1 0"]),
-    Declaration::bool("stop-writes-on-bgsave-error", "yes", "Refuse writes while snapshots fail."),
+    .extremes(&["", "1 0"])
+    .implemented(),
+    Declaration::bool("stop-writes-on-bgsave-error", "yes", "Refuse writes while snapshots fail.")
+        .implemented(),
     Declaration::bool("rdbcompression", "yes", "Compress strings in snapshots.").implemented(),
-    Declaration::bool("rdbchecksum", "yes", "End snapshots with a checksum.").at_start(),
+    Declaration::bool("rdbchecksum", "yes", "End snapshots with a checksum.").at_start().implemented(),
     Declaration::choice("sanitize-dump-payload", SANITIZE, "no", "Check loaded values in depth."),
-    Declaration::text("dbfilename", "dump.rdb", "Name of the snapshot.").protected().check(database_name),
+    Declaration::text("dbfilename", "dump.rdb", "Name of the snapshot.")
+        .protected()
+        .check(database_name)
+        .implemented(),
     Declaration::bool("rdb-del-sync-files", "no", "Remove snapshots that only served replication."),
     Declaration::bool("rdb-save-incremental-fsync", "yes", "Sync snapshots as they are written."),
     Declaration::integer("rdb-key-save-delay", "0", "Microseconds to sleep per key written.")
+        .implemented()
         .bounds(i32::MIN as i64, INT_MAX)
         .hidden(),
     Declaration::integer("key-load-delay", "0", "Microseconds to sleep per key loaded.")
         .bounds(i32::MIN as i64, INT_MAX)
+        .implemented()
         .hidden(),
     Declaration::integer(
         "loading-process-events-interval-bytes",
@@ -46,7 +53,8 @@ pub(super) const PARAMETERS: &[Declaration] = &[
     Declaration::integer("auto-aof-rewrite-percentage", "100", "Growth in per cent that starts a rewrite."),
     Declaration::memory("auto-aof-rewrite-min-size", "64mb", "Size below which nothing is rewritten."),
     Declaration::bool("aof-rewrite-incremental-fsync", "yes", "Sync a rewrite as it is written."),
-    Declaration::bool("aof-load-truncated", "yes", "Load a file whose last command is cut off."),
+    Declaration::bool("aof-load-truncated", "yes", "Load a file whose last command is cut off.")
+        .implemented(),
     Declaration::bool("aof-use-rdb-preamble", "yes", "Begin rewritten files with a snapshot."),
     Declaration::bool("aof-timestamp-enabled", "no", "Note the time between commands."),
     Declaration::bool("aof-disable-auto-gc", "no", "Keep parts that are no longer used."),

@@ -69,13 +69,14 @@ pub(super) const PARAMETERS: &[Declaration] = &[
         .implemented(),
     Declaration::optional("bio_cpulist", "CPUs for threads in the background.").at_start(),
     Declaration::optional("aof_rewrite_cpulist", "CPUs for rewriting the append-only file.").at_start(),
-    Declaration::optional("bgsave_cpulist", "CPUs for writing snapshots.").at_start(),
+    Declaration::optional("bgsave_cpulist", "CPUs for writing snapshots.").at_start().implemented(),
     Declaration::special(
         "shutdown-on-sigint",
         Kind::Choices(SHUTDOWN),
         "default",
         "How SIGINT shuts the server down.",
     )
+    .implemented()
     .check(save_or_not),
     Declaration::special(
         "shutdown-on-sigterm",
@@ -83,6 +84,7 @@ pub(super) const PARAMETERS: &[Declaration] = &[
         "default",
         "How SIGTERM shuts the server down.",
     )
+    .implemented()
     .check(save_or_not),
     Declaration::integer(
         "shutdown-timeout",

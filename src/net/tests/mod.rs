@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod files;
 mod listening;
 mod streams;
 

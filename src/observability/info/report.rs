@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::observability::process::CpuTime;
 use crate::observability::{Allocator, BufferPeaks, CommandStats, Counters, Rates};
+use crate::persistence::load::LoadFigures;
 use crate::shard::ShardStats;
 
 /// What one core contributes; [`CoreReport::add`] makes the server's figures of them.
@@ -109,6 +110,8 @@ pub struct ServerFacts<'a> {
     pub started_unix_ms: u64,
     pub now_unix_us: u64,
     pub loading: bool,
+    pub persistence: crate::persistence::status::Figures,
+    pub load: LoadFigures,
     pub allocator: Allocator,
     pub startup_bytes: u64,
     pub peak_bytes: u64,

@@ -5,6 +5,7 @@ use crate::config::parameter::*;
 use crate::config::{Config, find};
 use crate::observability::process::CpuTime;
 use crate::observability::{Allocator, latency_report};
+use crate::persistence::ChildKind;
 
 /// The version whose behaviour this server has; client libraries and tools decide by it.
 pub const REDIS_VERSION: &str = "7.0.15";
@@ -110,27 +111,36 @@ pub(super) fn memory(report: &Report<'_>, lines: &mut Lines) {
     lines.add("lazyfreed_objects", 0);
 }
 
-/// What is said here is true: nothing has been saved, nothing has failed.
 pub(super) fn persistence(report: &Report<'_>, lines: &mut Lines) {
     let server = &report.server;
+    let figures = &server.persistence;
+    let progress = &figures.progress;
+    let status = |failed: bool| if failed { "err" } else { "ok" };
+    let seconds_since =
+        |start: i64| if start < 0 { -1 } else { (server.now_unix_us / 1_000_000) as i64 - start };
+    let percent = match progress.keys_total {
+        0 => 0.0,
+        total => progress.keys_done as f64 * 100.0 / total as f64,
+    };
+    let rdb = progress.kind == Some(ChildKind::Rdb);
     lines.add("loading", u8::from(server.loading));
     lines.add("async_loading", 0);
-    lines.add("current_cow_peak", 0);
-    lines.add("current_cow_size", 0);
-    lines.add("current_cow_size_age", 0);
-    lines.add("current_fork_perc", "0.00");
-    lines.add("current_save_keys_processed", 0);
-    lines.add("current_save_keys_total", 0);
-    lines.add("rdb_changes_since_last_save", report.total.dirty);
-    lines.add("rdb_bgsave_in_progress", 0);
-    lines.add("rdb_last_save_time", server.started_unix_ms / 1000);
-    lines.add("rdb_last_bgsave_status", "ok");
-    lines.add("rdb_last_bgsave_time_sec", -1);
-    lines.add("rdb_current_bgsave_time_sec", -1);
-    lines.add("rdb_saves", 0);
-    lines.add("rdb_last_cow_size", 0);
-    lines.add("rdb_last_load_keys_expired", 0);
-    lines.add("rdb_last_load_keys_loaded", 0);
+    lines.add("current_cow_peak", progress.cow_peak_bytes);
+    lines.add("current_cow_size", progress.cow_bytes);
+    lines.add("current_cow_size_age", progress.cow_age_s);
+    lines.add("current_fork_perc", format_args!("{percent:.2}"));
+    lines.add("current_save_keys_processed", progress.keys_done);
+    lines.add("current_save_keys_total", progress.keys_total);
+    lines.add("rdb_changes_since_last_save", report.total.dirty.saturating_sub(figures.saved_changes));
+    lines.add("rdb_bgsave_in_progress", u8::from(rdb));
+    lines.add("rdb_last_save_time", figures.last_save_s);
+    lines.add("rdb_last_bgsave_status", status(figures.last_failed));
+    lines.add("rdb_last_bgsave_time_sec", figures.last_duration_s);
+    lines.add("rdb_current_bgsave_time_sec", if rdb { seconds_since(figures.started_s) } else { -1 });
+    lines.add("rdb_saves", figures.saves);
+    lines.add("rdb_last_cow_size", figures.last_cow_bytes);
+    lines.add("rdb_last_load_keys_expired", server.load.keys_expired);
+    lines.add("rdb_last_load_keys_loaded", server.load.keys_loaded);
     lines.add("aof_enabled", 0);
     lines.add("aof_rewrite_in_progress", 0);
     lines.add("aof_rewrite_scheduled", 0);
@@ -140,9 +150,23 @@ pub(super) fn persistence(report: &Report<'_>, lines: &mut Lines) {
     lines.add("aof_rewrites", 0);
     lines.add("aof_rewrites_consecutive_failures", 0);
     lines.add("aof_last_write_status", "ok");
-    lines.add("aof_last_cow_size", 0);
+    lines.add("aof_last_cow_size", figures.aof_last_cow_bytes);
     lines.add("module_fork_in_progress", 0);
     lines.add("module_fork_last_cow_size", 0);
+    if server.loading {
+        let load = &server.load;
+        lines.add("loading_start_time", load.start_time);
+        lines.add("loading_total_bytes", load.total_bytes);
+        lines.add("loading_rdb_used_mem", load.rdb_used_memory);
+        lines.add("loading_loaded_bytes", load.loaded_bytes);
+        lines.add("loading_loaded_perc", format_args!("{:.2}", load.percent()));
+        lines.add("loading_eta_seconds", load.eta_s(server.now_unix_us / 1_000_000));
+    }
+    lines.add("pinion_rdb_last_bytes", figures.last_bytes);
+    lines.add("pinion_rdb_last_usec", figures.last_write_us);
+    lines.add("pinion_rdb_current_bytes", progress.bytes);
+    lines.add("pinion_freeze_usec", figures.freeze_us);
+    lines.add("pinion_freeze_usec_max", figures.freeze_us_max);
 }
 
 pub(super) fn stats(report: &Report<'_>, lines: &mut Lines) {
@@ -177,8 +201,8 @@ pub(super) fn stats(report: &Report<'_>, lines: &mut Lines) {
     lines.add("pubsub_channels", 0);
     lines.add("pubsub_patterns", 0);
     lines.add("pubsubshard_channels", 0);
-    lines.add("latest_fork_usec", 0);
-    lines.add("total_forks", 0);
+    lines.add("latest_fork_usec", report.server.persistence.fork_us);
+    lines.add("total_forks", report.server.persistence.forks);
     lines.add("migrate_cached_sockets", 0);
     lines.add("slave_expires_tracked_keys", 0);
     lines.add("active_defrag_hits", 0);
@@ -333,6 +357,7 @@ mod tests {
     use crate::observability::info::{CoreReport, DatabaseFigures, Report, Selection, ServerFacts, render};
     use crate::observability::process::CpuTime;
     use crate::observability::{Allocator, CommandStats};
+    use crate::persistence::load::LoadFigures;
 
     fn report(config: &Config) -> Report<'_> {
         let mut core = CoreReport { commands: CommandStats::new(2), ..CoreReport::default() };
@@ -353,7 +378,9 @@ mod tests {
             port: 7,
             started_unix_ms: 1_000_000,
             now_unix_us: 87_401_000_000,
+            persistence: Default::default(),
             loading: false,
+            load: LoadFigures::default(),
             allocator: Allocator { allocated: 1000, active: 1500, resident: 3000 },
             startup_bytes: 600,
             peak_bytes: 2000,

@@ -104,6 +104,13 @@ pub fn zipmap(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
 }
 
 fn zipmap_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    // The same form as a ziplist's: 255 would be the end.
-    ziplist_previous(bytes)
+    match *bytes {
+        [LONG, a, b, c, d, ref rest @ ..] => {
+            let length = u32::from_le_bytes([a, b, c, d]) as usize;
+            // Nobody ever wrote a short one so.
+            (length >= usize::from(LONG)).then_some((length, rest))
+        }
+        [length @ 0..LONG, ref rest @ ..] => Some((usize::from(length), rest)),
+        _ => None,
+    }
 }

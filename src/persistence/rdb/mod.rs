@@ -27,13 +27,18 @@
 mod legacy;
 pub mod length;
 pub mod payload;
+pub mod reader;
+mod stream_reader;
 pub mod value_reader;
 pub mod value_writer;
+pub mod writer;
 
 pub use length::{Reader, Text};
 pub use value_reader::{read_value, skip_value};
 pub use value_writer::{WriteOptions, type_code, version_needed, write_value};
 
+#[cfg(test)]
+mod file_tests;
 #[cfg(test)]
 mod tests;
 
@@ -79,6 +84,31 @@ pub mod code {
     pub const HASH_LISTPACK_TTL_EARLY: u8 = 23;
     pub const HASH_TTL: u8 = 24;
     pub const HASH_LISTPACK_TTL: u8 = 25;
+
+    /// The type and the form, for people.
+    pub fn name(code: u8) -> &'static str {
+        match code {
+            STRING => "string",
+            LIST => "list",
+            SET => "set",
+            ZSET | ZSET_2 => "zset",
+            HASH => "hash",
+            MODULE | MODULE_2 => "module",
+            HASH_ZIPMAP => "hash, zipmap",
+            LIST_ZIPLIST => "list, ziplist",
+            SET_INTSET => "set, intset",
+            ZSET_ZIPLIST => "zset, ziplist",
+            HASH_ZIPLIST => "hash, ziplist",
+            LIST_QUICKLIST | LIST_QUICKLIST_2 => "list, quicklist",
+            STREAM | STREAM_2 | STREAM_3 => "stream",
+            HASH_LISTPACK => "hash, listpack",
+            ZSET_LISTPACK => "zset, listpack",
+            SET_LISTPACK => "set, listpack",
+            HASH_TTL | HASH_TTL_EARLY => "hash with field deadlines",
+            HASH_LISTPACK_TTL | HASH_LISTPACK_TTL_EARLY => "hash with field deadlines, listpack",
+            _ => "unknown",
+        }
+    }
 }
 
 /// What else may stand where a type code stands.
@@ -103,6 +133,9 @@ mod container {
     pub const PLAIN: u64 = 1;
     pub const PACKED: u64 = 2;
 }
+
+/// In place of how many entries of a stream a group has read, where that is not known.
+const ENTRIES_READ_UNKNOWN: u64 = u64::MAX;
 
 /// What is wrong, and where.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -5,7 +5,8 @@ use super::*;
 use crate::base::UnixMillis;
 use crate::keyspace::ValueRef;
 use crate::types::encoding::quicklist::End;
-use crate::types::{EncodingLimits, Hash, List, Set, SortedSet, StringValue, Value};
+use crate::types::stream::{Group, Pending, References};
+use crate::types::{EncodingLimits, Hash, List, Set, SortedSet, Stream, StreamId, StringValue, Value};
 use proptest::prelude::*;
 
 fn limits() -> EncodingLimits {
@@ -47,6 +48,10 @@ fn score() -> impl Strategy<Value = f64> {
 }
 
 fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![2 => stream(), 7 => simple_value()]
+}
+
+fn simple_value() -> impl Strategy<Value = Value> {
     let texts = || proptest::collection::vec(text(), 1..12);
     prop_oneof![
         text().prop_map(|text| Value::String(StringValue::new(&text))),
@@ -90,6 +95,44 @@ fn value() -> impl Strategy<Value = Value> {
             Value::Hash(hash)
         }),
     ]
+}
+
+fn stream() -> impl Strategy<Value = Value> {
+    let entry = (proptest::collection::vec((0_u8..3, text()), 1..4), 0_u64..3, any::<bool>());
+    let group = proptest::collection::vec((0_u8..3, 0_usize..9, any::<u32>(), 0_u64..300), 0..8);
+    (proptest::collection::vec(entry, 0..9), proptest::collection::vec(group, 0..3), any::<bool>()).prop_map(
+        |(entries, groups, told)| {
+            let limits = EncodingLimits { stream_node_max_entries: 3, ..limits() };
+            let mut stream = Box::new(Stream::default());
+            let (mut id, mut ids) = (StreamId::new(1_700_000_000_000, 1), Vec::new());
+            for (fields, step, deleted) in entries {
+                id = StreamId::new(id.ms + step, id.seq + 1);
+                let fields = fields.iter().map(|(name, value)| (std::slice::from_ref(name), &value[..]));
+                stream.log_mut().append(id, fields, &limits).expect("ids grow");
+                ids.push(id);
+                if deleted {
+                    stream.remove(id, References::Keep);
+                }
+            }
+            for (number, pending) in groups.into_iter().enumerate() {
+                let mut group = Group::new(id, told.then_some(number as u64));
+                let consumers = [b"a", b"b", b"c"].map(|name| {
+                    let seen = UnixMillis(number as u64 + 1);
+                    let consumer = group.create(name, seen);
+                    group.consumer_mut(consumer).active = Some(seen);
+                    consumer
+                });
+                for (consumer, which, delivered, deliveries) in pending {
+                    let Some(id) = ids.get(which) else { continue };
+                    let consumer = consumers[usize::from(consumer)];
+                    let delivered = UnixMillis(delivered.into());
+                    group.assign(*id, Pending { consumer, delivered, deliveries });
+                }
+                stream.create_group(format!("group {number}").as_bytes(), group);
+            }
+            Value::Stream(stream)
+        },
+    )
 }
 
 fn value_ref(value: &Value) -> ValueRef<'_> {
@@ -251,8 +294,14 @@ fn ziplists_and_zipmaps() {
         problem(code::HASH_ZIPLIST, &string(ZIPLIST)),
         "a field of a hash without a value at offset 0"
     );
-    for damaged in [&b""[..], b"\x01\xff", b"\x01\x01a\x01\x00b", b"\x01\x01a\x01\x05b\xff", b"\x00\xff\xff"]
-    {
+    for damaged in [
+        &b""[..],
+        b"\x01\xff",
+        b"\x01\x01a\x01\x00b",
+        b"\x01\x01a\x01\x05b\xff",
+        b"\x00\xff\xff",
+        b"\x01\x01a\xfe\x01\0\0\0\0b\xff",
+    ] {
         assert_eq!(problem(code::HASH_ZIPMAP, &string(damaged)), "a damaged zipmap at offset 0");
     }
     let twice = b"\x02\x01a\x01\x00b\x01a\x01\x00c\xff";
@@ -342,4 +391,80 @@ fn listpacks_in_another_form_are_rebuilt() {
     pack.extend([&b"b"[..], b"2", b"a", b"1"]);
     let sorted = read(code::ZSET_LISTPACK, &string(pack.as_bytes())).expect("a sorted set");
     assert_eq!(sorted, sorted_set_of(&[(b"a", 1.0), (b"b", 2.0)]));
+}
+
+/// Two entries, a group that has read the first, a consumer with that one pending: in each of the three forms.
+#[test]
+fn forms_of_streams() {
+    let first = StreamId::new(1000, 1);
+    let mut stream = Box::new(Stream::default());
+    for id in [first, StreamId::new(1000, 2)] {
+        stream
+            .log_mut()
+            .append(id, [(&b"name"[..], &b"value"[..])].into_iter(), &limits())
+            .expect("ids grow");
+    }
+    let mut group = Group::new(first, Some(1));
+    let consumer = group.create(b"me", UnixMillis(77));
+    group.consumer_mut(consumer).active = Some(UnixMillis(77));
+    group.assign(first, Pending { consumer, delivered: UnixMillis(70), deliveries: 3 });
+    stream.create_group(b"readers", group);
+
+    let written = |type_code: u8| {
+        let mut out = vec![1];
+        let (id, pack) = stream.log().nodes().next().expect("a node");
+        out.extend(string(&id.to_bytes()));
+        out.extend(string(pack.as_bytes()));
+        let id = |ms: u64, seq: u64, out: &mut Vec<u8>| {
+            length::write_length(ms, out);
+            length::write_length(seq, out);
+        };
+        out.push(2);
+        id(1000, 2, &mut out);
+        if type_code != code::STREAM {
+            id(1000, 1, &mut out);
+            id(0, 0, &mut out);
+            out.push(2);
+        }
+        out.push(1);
+        out.extend(string(b"readers"));
+        id(1000, 1, &mut out);
+        if type_code != code::STREAM {
+            out.push(1);
+        }
+        out.push(1);
+        out.extend_from_slice(&first.to_bytes());
+        out.extend_from_slice(&70_u64.to_le_bytes());
+        out.push(3);
+        out.push(1);
+        out.extend(string(b"me"));
+        out.extend_from_slice(&77_u64.to_le_bytes());
+        if type_code == code::STREAM_3 {
+            out.extend_from_slice(&77_u64.to_le_bytes());
+        }
+        out.push(1);
+        out.extend_from_slice(&first.to_bytes());
+        out
+    };
+    let expected = Value::Stream(stream.clone());
+    for type_code in [code::STREAM, code::STREAM_2, code::STREAM_3] {
+        assert_eq!(read(type_code, &written(type_code)).as_ref(), Ok(&expected), "{type_code}");
+    }
+    let mut out = Vec::new();
+    write_value(ValueRef::Boxed(&expected), &WriteOptions { compress: false }, &mut out);
+    assert_eq!(out, written(code::STREAM_2));
+
+    let spoilt = |place: usize, byte: u8| {
+        let mut bytes = written(code::STREAM_2);
+        bytes[place] = byte;
+        problem(code::STREAM_2, &bytes)
+    };
+    let end = out.len();
+    assert_eq!(spoilt(1, 15), "the id of a stream's node that is none at offset 1");
+    assert!(spoilt(end - 1, 2).starts_with("a consumer's entry that is not pending"));
+    // No entries of consumers: then the pending one is nobody's.
+    let mut nobody = written(code::STREAM_2);
+    nobody.truncate(end - 16);
+    *nobody.last_mut().expect("a count") = 0;
+    assert!(problem(code::STREAM_2, &nobody).starts_with("a group of a stream twice, or with pending"));
 }

@@ -5,6 +5,7 @@
 
 use super::legacy::{ziplist, zipmap};
 use super::length::{Reader, Text};
+use super::stream_reader::{skip_stream, stream};
 use super::{Damage, Problem, code, container};
 use crate::base::{UnixMillis, double};
 use crate::types::encoding::quicklist::End;
@@ -12,9 +13,7 @@ use crate::types::encoding::{Entry, Intset, Listpack};
 use crate::types::{ELEMENT_BYTES_MAX, EncodingLimits, Hash, List, Set, SortedSet, StringValue, Value};
 use std::cmp::Ordering;
 
-/// The bytes of a stream's id, as the logs of what is pending have it.
-const STREAM_ID_BYTES: u64 = 16;
-const TIME_BYTES: u64 = 8;
+pub(super) const TIME_BYTES: u64 = 8;
 
 /// The latest deadline of a field that Redis can hold.
 const FIELD_DEADLINE_MAX: u64 = (1 << 48) - 1;
@@ -27,7 +26,6 @@ const COMPARED_MAX: usize = 16;
 
 /// Reads the value that follows a type code (and, in a file, the key).
 pub fn read_value(type_code: u8, reader: &mut Reader<'_>, limits: &EncodingLimits) -> Result<Value, Damage> {
-    let offset = reader.offset();
     Ok(match type_code {
         code::STRING => Value::String(match reader.string()? {
             Text::Int(value) => StringValue::Int(value),
@@ -51,9 +49,7 @@ pub fn read_value(type_code: u8, reader: &mut Reader<'_>, limits: &EncodingLimit
         code::HASH_LISTPACK_TTL | code::HASH_LISTPACK_TTL_EARLY => {
             Value::Hash(listpack_with_deadlines(type_code, reader, limits)?)
         }
-        code::STREAM | code::STREAM_2 | code::STREAM_3 => {
-            return reader.wrong(offset, "stream values are not supported yet");
-        }
+        code::STREAM | code::STREAM_2 | code::STREAM_3 => Value::Stream(stream(type_code, reader)?),
         _ => return Err(unreadable(type_code, reader)),
     })
 }
@@ -107,39 +103,12 @@ pub fn skip_value(type_code: u8, reader: &mut Reader<'_>) -> Result<(), Damage> 
     }
 }
 
-fn each(
+pub(super) fn each(
     reader: &mut Reader<'_>,
     mut skip: impl FnMut(&mut Reader<'_>) -> Result<(), Damage>,
 ) -> Result<(), Damage> {
     let count = reader.length()?;
     (0..count).try_for_each(|_| skip(reader))
-}
-
-fn skip_stream(type_code: u8, reader: &mut Reader<'_>) -> Result<(), Damage> {
-    each(reader, |reader| {
-        reader.skip_string()?;
-        reader.skip_string()
-    })?;
-    // How many there are and the last id; later also the first one, the greatest deleted, and how many there were.
-    let numbers = if type_code == code::STREAM { 3 } else { 8 };
-    for _ in 0..numbers {
-        reader.length()?;
-    }
-    each(reader, |group| {
-        group.skip_string()?;
-        for _ in 0..if type_code == code::STREAM { 2 } else { 3 } {
-            group.length()?;
-        }
-        each(group, |pending| {
-            pending.take(STREAM_ID_BYTES + TIME_BYTES)?;
-            pending.length().map(drop)
-        })?;
-        each(group, |consumer| {
-            consumer.skip_string()?;
-            consumer.take(if type_code == code::STREAM_3 { 2 * TIME_BYTES } else { TIME_BYTES })?;
-            each(consumer, |pending| pending.take(STREAM_ID_BYTES).map(drop))
-        })
-    })
 }
 
 fn unreadable(type_code: u8, reader: &mut Reader<'_>) -> Damage {
@@ -175,7 +144,7 @@ fn elements(reader: &mut Reader<'_>) -> Result<usize, Damage> {
 }
 
 /// A string that is part of a collection.
-fn element<'a>(reader: &mut Reader<'a>) -> Result<Text<'a>, Damage> {
+pub(super) fn element<'a>(reader: &mut Reader<'a>) -> Result<Text<'a>, Damage> {
     let offset = reader.offset();
     match reader.string()? {
         Text::Bytes(text) if text.len() > ELEMENT_BYTES_MAX => {
@@ -319,7 +288,7 @@ fn set_of_listpack(reader: &mut Reader<'_>, limits: &EncodingLimits) -> Result<S
     Ok(set)
 }
 
-fn listpack(reader: &mut Reader<'_>, complaint: &'static str) -> Result<Listpack, Damage> {
+pub(super) fn listpack(reader: &mut Reader<'_>, complaint: &'static str) -> Result<Listpack, Damage> {
     let offset = reader.offset();
     let text = blob(reader)?;
     match canonical(text.as_bytes(&mut itoa::Buffer::new())) {

@@ -3,11 +3,13 @@
 //! Small collections are kept in the bytes of Redis' listpacks and intsets, and written as they are.
 
 use super::length::{write_int, write_length, write_string};
-use super::{VERSION, VERSION_MAX, code, container};
+use super::{ENTRIES_READ_UNKNOWN, VERSION, VERSION_MAX, code, container};
 use crate::base::UnixMillis;
 use crate::keyspace::ValueRef;
 use crate::types::encoding::{Entry, Listpack};
-use crate::types::{FieldDeadlines, Hash, List, PackedKind, SetRef, SortedSet, StringRef, Value};
+use crate::types::{
+    FieldDeadlines, Hash, List, PackedKind, SetRef, SortedSet, Stream, StreamId, StringRef, Value,
+};
 use std::ops::ControlFlow;
 
 /// Redis keeps elements of this size outside of listpacks.
@@ -42,6 +44,7 @@ pub fn type_code(value: ValueRef<'_>) -> u8 {
             },
             Value::SortedSet(SortedSet::Packed(_)) => code::ZSET_LISTPACK,
             Value::SortedSet(SortedSet::Ranked(_)) => code::ZSET_2,
+            Value::Stream(_) => code::STREAM_2,
         },
     }
 }
@@ -74,6 +77,7 @@ pub fn write_value(value: ValueRef<'_>, options: &WriteOptions, out: &mut Vec<u8
             Value::Hash(hash) => writer.hash(hash),
             Value::Set(set) => writer.set(set.as_ref()),
             Value::SortedSet(set) => writer.sorted_set(set),
+            Value::Stream(stream) => writer.stream(stream),
         },
     }
 }
@@ -153,6 +157,48 @@ impl Writer<'_> {
                 });
             }
         }
+    }
+
+    /// Without the times at which consumers were last given something: redis-server 7.0 knows none.
+    fn stream(&mut self, stream: &Stream) {
+        let log = stream.log();
+        self.length(log.nodes().len());
+        for (id, pack) in log.nodes() {
+            self.string(&id.to_bytes());
+            self.string(pack.as_bytes());
+        }
+        let header = log.header();
+        write_length(header.length, self.out);
+        for id in [header.last_id, header.first_id, header.max_deleted_id] {
+            self.stream_id(id);
+        }
+        write_length(header.entries_added, self.out);
+        self.length(stream.groups().len());
+        for (name, group) in stream.groups() {
+            self.string(name);
+            self.stream_id(group.last_id);
+            write_length(group.entries_read.unwrap_or(ENTRIES_READ_UNKNOWN), self.out);
+            self.length(group.pending().len());
+            for (id, pending) in group.pending() {
+                self.out.extend_from_slice(&id.to_bytes());
+                self.out.extend_from_slice(&pending.delivered.0.to_le_bytes());
+                write_length(pending.deliveries, self.out);
+            }
+            self.length(group.consumers().len());
+            for consumer in group.consumers() {
+                self.string(consumer.name());
+                self.out.extend_from_slice(&consumer.seen.0.to_le_bytes());
+                self.length(consumer.pending().len());
+                for id in consumer.pending() {
+                    self.out.extend_from_slice(&id.to_bytes());
+                }
+            }
+        }
+    }
+
+    fn stream_id(&mut self, id: StreamId) {
+        write_length(id.ms, self.out);
+        write_length(id.seq, self.out);
     }
 
     fn sorted_set(&mut self, set: &SortedSet) {

@@ -47,6 +47,16 @@ pub struct Journal {
     sealed: Vec<u8>,
     first: u64,
     last: u64,
+    /// A snapshot has everything up to this record; what follows belongs to this generation of files.
+    cut: Option<Cut>,
+}
+
+/// A place in the journal at which a snapshot was taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Cut {
+    /// The last record that the snapshot has.
+    pub sequence: u64,
+    pub generation: u64,
 }
 
 /// Records that a reader takes over.
@@ -82,6 +92,16 @@ impl Journal {
     /// The number of the last record, or of the one before the first.
     pub fn last_sequence(&self) -> u64 {
         self.last
+    }
+
+    /// Marks this place, with all shards at rest.
+    pub fn cut(&mut self, generation: u64) {
+        self.cut = Some(Cut { sequence: self.last, generation });
+    }
+
+    /// To be asked before `take`: where the records that it gives out are to be divided.
+    pub fn take_cut(&mut self) -> Option<Cut> {
+        self.cut.take()
     }
 
     /// Whether there is something to take.

@@ -108,6 +108,28 @@ pub struct Record<'a> {
     effects: &'a [u8],
 }
 
+/// What a reader of the journal has to know of a record that it passes on whole.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Passing {
+    pub sequence: u64,
+    pub membership: Option<Membership>,
+    /// Of the whole record.
+    pub length: usize,
+}
+
+/// Walks over sealed records back to back, as a journal gives them out, without looking at their effects.
+pub fn passing(mut sealed: &[u8]) -> impl Iterator<Item = Passing> {
+    std::iter::from_fn(move || {
+        let header = sealed.first_chunk::<HEADER>()?;
+        let body = u32::from_le_bytes(*header.first_chunk().expect("it is longer")) as usize;
+        let sequence = u64::from_le_bytes(*header.last_chunk().expect("it is longer"));
+        let length = HEADER + body;
+        let membership = read_membership(&mut &sealed[HEADER..length]).expect("sealed here");
+        sealed = &sealed[length..];
+        Some(Passing { sequence, membership, length })
+    })
+}
+
 /// What the bytes at some place are.
 #[derive(Clone, Debug)]
 pub enum Decoded<'a> {
@@ -204,6 +226,23 @@ impl<'a> Effect<'a> {
         self.count == 0
     }
 
+    /// The arguments with their lengths before them.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.arguments
+    }
+
+    /// Where in `bytes` the arguments stand.
+    pub fn places(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<'a> {
+        let all = self.arguments.len();
+        let mut rest = self.arguments;
+        let next = move || {
+            let argument = read_bytes(&mut rest).expect("checked when the effect was read");
+            let end = all - rest.len();
+            end - argument.len()..end
+        };
+        std::iter::repeat_with(next).take(self.count)
+    }
+
     pub fn arguments(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let mut rest = self.arguments;
         std::iter::repeat_with(move || read_bytes(&mut rest).expect("checked when the effect was read"))
@@ -268,7 +307,11 @@ mod tests {
 
     fn read(record: &Record<'_>) -> Effects {
         let effects = record.effects().map(|effect| effect.expect("decoded"));
-        effects.map(|effect| (effect.db, effect.arguments().map(<[u8]>::to_vec).collect())).collect()
+        let both = effects.inspect(|effect| {
+            let placed = effect.places().map(|place| &effect.bytes()[place]);
+            assert!(placed.eq(effect.arguments()));
+        });
+        both.map(|effect| (effect.db, effect.arguments().map(<[u8]>::to_vec).collect())).collect()
     }
 
     #[test]

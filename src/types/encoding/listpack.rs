@@ -339,6 +339,31 @@ impl Listpack {
         self.insert(after(self.as_bytes(), position), entry)
     }
 
+    /// Adds entries at the end, all at once: the bytes are moved and counted once for all of them.
+    pub fn extend_encoded<'e>(&mut self, entries: impl Iterator<Item = Entry<'e>> + Clone) {
+        let (mut bytes, mut count) = (0, 0);
+        for entry in entries.clone() {
+            bytes += entry.encoded_bytes();
+            count += 1;
+        }
+        assert!(self.bytes() + bytes < u32::MAX as usize, "a listpack below 4 GiB");
+        let mut gap = self.block.splice(self.end(), 0, bytes);
+        for entry in entries {
+            let mut head = [0; HEAD_BYTES_MAX];
+            let (head_bytes, text) = encode(entry, &mut head);
+            let length = head_bytes + text.len();
+            let (this, rest) = gap.split_at_mut(length + backlen_bytes(length));
+            this[..head_bytes].copy_from_slice(&head[..head_bytes]);
+            this[head_bytes..length].copy_from_slice(text);
+            write_backlen(length, &mut this[length..]);
+            gap = rest;
+        }
+        match self.count() {
+            COUNT_UNKNOWN => {}
+            old => self.set_count(usize::from(old) + count),
+        }
+    }
+
     /// Replaces the entry at `position`; returns the position behind it.
     pub fn replace(&mut self, position: usize, entry: Entry<'_>) -> usize {
         let old = after(self.as_bytes(), position) - position;
@@ -471,6 +496,11 @@ impl Iter<'_> {
     /// The position of the entry that comes next from the front, if any is left.
     pub fn position(&self) -> usize {
         self.front
+    }
+
+    /// The position behind the entry that comes next from the back, if any is left.
+    pub fn end_position(&self) -> usize {
+        self.back
     }
 }
 

@@ -20,6 +20,7 @@
 //!   P4  A segment has at most [`RECORDS_MAX`] records of at most [`RECORD_BYTES_MAX`] bytes, so that offsets fit.
 //!   P5  Every number in a record with a 255 names one record of `long`, and no other record does.
 
+use crate::base::prefetch;
 use std::hash::{BuildHasher, Hasher};
 
 /// The width of values that bring their own length.
@@ -118,6 +119,25 @@ impl<const W: usize> PackedMap<W> {
         let segment = self.segment(self.index(hash));
         let slot = segment.find::<W>(tag_of(hash), key, &self.long)?;
         Some(self.record(segment, slot).1)
+    }
+
+    /// Stage 1 of a lookup ahead of time: asks for the tags and offsets of the key's segment.
+    #[inline]
+    pub fn prefetch(&self, key: &[u8]) -> u64 {
+        let hash = self.hash(key);
+        let block = self.segment(self.index(hash)).block.as_ptr();
+        prefetch(block);
+        prefetch(block.wrapping_add(64));
+        hash
+    }
+
+    /// Stage 2, once those have arrived: asks for the record that is probably the one.
+    #[inline]
+    pub fn prefetch_record(&self, hash: u64) {
+        let segment = self.segment(self.index(hash));
+        if let Some(slot) = segment.first_with(tag_of(hash)) {
+            prefetch(segment.record(slot).as_ptr());
+        }
     }
 
     /// The value of a key, to be changed in place without changing its length.
@@ -546,6 +566,16 @@ impl Segment {
             .filter(|&(_, &other)| other == tag)
             .map(|(slot, _)| first + slot)
             .find(|&slot| slot < len && is_it(slot))
+    }
+
+    /// The first slot of a tag.
+    #[inline]
+    fn first_with(&self, tag: u8) -> Option<usize> {
+        let (groups, _) = self.block[..usize::from(self.slots)].as_chunks::<16>();
+        let hits = groups.iter().map(|tags| equal_bytes(tags, tag));
+        let (group, hits) = hits.enumerate().find(|(_, hits)| *hits != 0)?;
+        let slot = group * 16 + hits.trailing_zeros() as usize;
+        (slot < self.len() && self.offset(slot) != GIVEN_UP).then_some(slot)
     }
 
     /// Makes room for one more slot and a record of so many bytes, and takes the bytes; returns where they begin.

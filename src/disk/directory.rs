@@ -1,0 +1,134 @@
+//! A real directory.
+
+use super::Disk;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::ops::Deref;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// A directory that exists.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    path: PathBuf,
+}
+
+/// A file that a ring writes to.
+#[derive(Debug)]
+pub struct Appendable {
+    pub file: OwnedFd,
+    /// Whether writes go past the page cache; if not, this file system refuses that.
+    pub is_direct: bool,
+}
+
+impl Directory {
+    /// Opens a directory, after creating it if it is missing.
+    pub fn open_or_create(path: &Path) -> io::Result<Self> {
+        match std::fs::create_dir(path) {
+            Ok(()) => {
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        Self::open(path)
+    }
+
+    pub fn open(path: &Path) -> io::Result<Self> {
+        if !std::fs::metadata(path)?.is_dir() {
+            return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
+        }
+        // CONFIG SET dir changes what relative paths mean.
+        Ok(Self { path: path.canonicalize()? })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Opens a file that exists for writes of aligned blocks.
+    pub fn open_for_append(&self, name: &str) -> io::Result<Appendable> {
+        let open = |flags: i32| OpenOptions::new().write(true).custom_flags(flags).open(self.path_of(name));
+        match open(libc::O_DIRECT) {
+            Ok(file) => Ok(Appendable { file: file.into(), is_direct: true }),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                Ok(Appendable { file: open(0)?.into(), is_direct: false })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Disk for Directory {
+    type Contents = Mapped;
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Mapped> {
+        Mapped::open(&self.path_of(name))
+    }
+
+    fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o644)
+            .open(self.path_of(name))?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path_of(from), self.path_of(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path_of(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+/// A file's bytes as the kernel has them.
+#[derive(Debug)]
+pub struct Mapped {
+    /// An empty file cannot be mapped.
+    map: Option<memmap2::Mmap>,
+}
+
+impl Mapped {
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        if file.metadata()?.len() == 0 {
+            return Ok(Self { map: None });
+        }
+        // SAFETY: the files read in this way are the server's own, in a directory it has locked, and are not
+        // changed while they are read; that somebody else truncates one is beyond what a process can guard against.
+        let map = unsafe { memmap2::Mmap::map(&file)? };
+        Ok(Self { map: Some(map) })
+    }
+}
+
+impl Deref for Mapped {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.map.as_deref().unwrap_or_default()
+    }
+}

@@ -1,0 +1,132 @@
+//! One shard's log: the segment that grows, and those before it until they are durable.
+//!
+//! A rewrite begins a new segment at one moment on all shards; the old one is written to its end beside it. What stands in
+//! the new one counts as durable only when everything in the old one is.
+
+use super::faults::{Fault, Faults};
+use super::segment::{Action, Completion, Policy, SegmentWriter};
+use std::collections::VecDeque;
+
+pub struct Log {
+    run: u64,
+    policy: Policy,
+    faults: Faults,
+    /// By generation; the last one grows. Never empty.
+    segments: VecDeque<(u64, SegmentWriter)>,
+    syncs_slow: u64,
+}
+
+impl Log {
+    /// A log whose first segment is fresh. `last` is the sequence of the last record before it.
+    pub fn new(run: u64, generation: u64, policy: Policy, last: u64, now_ms: u64, faults: Faults) -> Self {
+        let writer = SegmentWriter::new(run, policy, last, now_ms, faults);
+        Self { run, policy, faults, segments: VecDeque::from([(generation, writer)]), syncs_slow: 0 }
+    }
+
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+        self.segments.iter_mut().for_each(|(_, writer)| writer.set_policy(policy));
+    }
+
+    /// Takes whole records, of which the last has this sequence.
+    pub fn append(&mut self, records: &[u8], last: u64, now_ms: u64) {
+        self.current_mut().append(records, last, now_ms);
+    }
+
+    /// From here on records go to the segment of another generation.
+    pub fn rotate(&mut self, generation: u64, now_ms: u64) {
+        assert!(generation > self.generation(), "generations are in order");
+        self.current_mut().hurry();
+        let writer = SegmentWriter::new(self.run, self.policy, self.taken(), now_ms, self.faults);
+        self.segments.push_back((generation, writer));
+    }
+
+    /// Writes and syncs everything without delay.
+    pub fn hurry(&mut self) {
+        self.segments.iter_mut().for_each(|(_, writer)| writer.hurry());
+    }
+
+    /// What to do now, if anything, and in which generation's segment. One action per segment can be under way.
+    pub fn next(&mut self, now_ms: u64) -> Option<(u64, Action)> {
+        self.segments.iter_mut().find_map(|(generation, writer)| Some((*generation, writer.next(now_ms)?)))
+    }
+
+    /// An action is over; the generations whose segments are complete now, so that their files can be closed.
+    pub fn completed(&mut self, generation: u64, completion: Completion, now_ms: u64) -> Vec<u64> {
+        let found = self.segments.iter_mut().find(|(number, _)| *number == generation);
+        let (_, writer) = found.expect("a segment stays until it is durable");
+        writer.completed(completion, now_ms);
+        let mut complete = Vec::new();
+        while self.segments.len() > 1 && self.segments[0].1.is_durable() {
+            let (generation, writer) = self.segments.pop_front().expect("just seen");
+            self.syncs_slow += writer.syncs_slow();
+            complete.push(generation);
+        }
+        complete
+    }
+
+    /// The sequence of the last record that survives whatever happens.
+    pub fn durable(&self) -> u64 {
+        let first =
+            if self.faults.has(Fault::PreviousSegmentForgotten) { self.segments.len() - 1 } else { 0 };
+        self.segments[first].1.durable()
+    }
+
+    /// The sequence of the last record that was taken in.
+    pub fn taken(&self) -> u64 {
+        self.current().taken()
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.segments.back().expect("never empty").0
+    }
+
+    /// Whether everything that was taken in is durable.
+    pub fn is_durable(&self) -> bool {
+        self.segments.iter().all(|(_, writer)| writer.is_durable())
+    }
+
+    /// Whether a segment before the current one is not complete.
+    pub fn is_behind(&self) -> bool {
+        self.segments.len() > 1
+    }
+
+    /// Until when there is nothing to do, unless something happens.
+    pub fn due_at_ms(&self) -> Option<u64> {
+        self.segments.iter().filter_map(|(_, writer)| writer.due_at_ms()).min()
+    }
+
+    /// What writes fail with at the moment.
+    pub fn error(&self) -> Option<i32> {
+        self.segments.iter().find_map(|(_, writer)| writer.error())
+    }
+
+    pub fn is_busy(&self) -> bool {
+        self.segments.iter().any(|(_, writer)| writer.is_busy())
+    }
+
+    pub fn is_syncing(&self) -> bool {
+        self.segments.iter().any(|(_, writer)| writer.is_syncing())
+    }
+
+    /// Bytes of the segment that grows.
+    pub fn size(&self) -> u64 {
+        self.current().size()
+    }
+
+    pub fn waiting_bytes(&self) -> usize {
+        self.segments.iter().map(|(_, writer)| writer.waiting_bytes()).sum()
+    }
+
+    pub fn syncs_slow(&self) -> u64 {
+        self.syncs_slow + self.segments.iter().map(|(_, writer)| writer.syncs_slow()).sum::<u64>()
+    }
+
+    fn current(&self) -> &SegmentWriter {
+        &self.segments.back().expect("never empty").1
+    }
+
+    fn current_mut(&mut self) -> &mut SegmentWriter {
+        &mut self.segments.back_mut().expect("never empty").1
+    }
+}

@@ -1,0 +1,224 @@
+//! One core's append-only file: carries the journal's records to the core's own ring, and the news to the other cores.
+//!
+//! At the end of each turn: records are taken from the journal, what the log wants done is handed to the ring, and the other
+//! cores are told what has become durable. With `appendfsync always` replies wait for that ([`Acknowledge`]), and the
+//! core lends its shard to nobody: a borrower would reply to its client before this core has written.
+//!
+//! [`Acknowledge`]: crate::session::Acknowledge
+
+use crate::config::choices::AppendFsync;
+use crate::config::parameter::{APPENDFSYNC, NO_APPENDFSYNC_ON_REWRITE};
+use crate::dispatch::Dispatch;
+use crate::net::{FileId, Ring};
+use crate::persistence::aof::segment::{Action, Completion, Policy};
+use crate::session::CoreState;
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// After a failure to open a segment.
+const REOPEN_MS: u64 = 1000;
+
+#[derive(Default)]
+pub struct AppendOnly {
+    /// By generation, the segments that are open.
+    files: Vec<(u64, FileId)>,
+    policy: Option<Policy>,
+    failing: bool,
+    /// A segment could not be opened: until when nothing is tried, and what was to be done.
+    postponed: Option<(u64, u64, Action)>,
+}
+
+fn policy(core: &CoreState) -> Policy {
+    let rewriting =
+        core.config.get(NO_APPENDFSYNC_ON_REWRITE) && core.shared.append_only.child_writes.load(Relaxed);
+    match core.config.get(APPENDFSYNC) {
+        _ if rewriting => Policy::No,
+        AppendFsync::Always => Policy::Always,
+        AppendFsync::EverySecond => Policy::EverySecond,
+        AppendFsync::No => Policy::No,
+    }
+}
+
+fn now_ms(core: &CoreState) -> u64 {
+    core.now.monotonic_ns / 1_000_000
+}
+
+/// Begins the journal and the file with it.
+pub fn start(core: &mut CoreState) {
+    core.shard.effects.journal.start(0);
+    begin(core);
+}
+
+/// The file is on from the next record on: to be called before anything is journalled, with the journal started.
+pub fn begin(core: &mut CoreState) {
+    let (generation, run) = {
+        let shared = &core.shared.append_only;
+        (shared.generation.load(Relaxed), shared.run.load(Relaxed))
+    };
+    let policy = policy(core);
+    core.acknowledge.restart();
+    core.appender.begin(generation, run, policy, now_ms(core));
+    core.acknowledge.switch(policy == Policy::Always);
+}
+
+impl AppendOnly {
+    /// An operation of a segment is over.
+    pub fn completed(&mut self, core: &mut CoreState, ring: &mut Ring, file: FileId, completion: Completion) {
+        let Some((generation, _)) = self.files.iter().find(|(_, other)| *other == file).copied() else {
+            return;
+        };
+        let now_ms = now_ms(core);
+        for complete in core.appender.completed(generation, completion, now_ms) {
+            self.close(ring, complete);
+        }
+    }
+
+    fn close(&mut self, ring: &mut Ring, generation: u64) {
+        if let Some(index) = self.files.iter().position(|(other, _)| *other == generation) {
+            ring.close_file(self.files.swap_remove(index).1);
+        }
+    }
+
+    /// The last thing of a turn.
+    pub fn end_turn(&mut self, core: &mut CoreState, ring: &mut Ring) {
+        let is_on = core.shard.effects.journal.is_on() && core.shared.append_only.enabled.load(Relaxed);
+        if is_on != core.appender.is_on() {
+            self.switch(core, ring, is_on);
+        }
+        if !is_on {
+            return;
+        }
+        let policy = policy(core);
+        let now_ms = now_ms(core);
+        let CoreState { appender, shard, .. } = core;
+        if self.policy.replace(policy) != Some(policy) {
+            appender.log().expect("it is on").set_policy(policy);
+            core.acknowledge.switch(policy == Policy::Always);
+        }
+        appender.collect(&mut shard.effects.journal, now_ms);
+        self.act(core, ring, now_ms);
+        self.show(core);
+    }
+
+    /// The file was switched on or off at run time.
+    fn switch(&mut self, core: &mut CoreState, ring: &mut Ring, is_on: bool) {
+        if is_on {
+            begin(core);
+            return;
+        }
+        core.appender.end();
+        core.shard.effects.journal.stop();
+        core.acknowledge.switch(false);
+        self.policy = None;
+        self.postponed = None;
+        for (_, file) in self.files.drain(..) {
+            ring.close_file(file);
+        }
+        let figures = &core.shared.append_only.cores[core.index];
+        figures.error.store(0, Relaxed);
+        self.failing = false;
+    }
+
+    fn act(&mut self, core: &mut CoreState, ring: &mut Ring, now_ms: u64) {
+        loop {
+            let (generation, action) = match self.postponed.take() {
+                Some((until_ms, generation, action)) if until_ms > now_ms => {
+                    self.postponed = Some((until_ms, generation, action));
+                    return;
+                }
+                Some((_, generation, action)) => (generation, action),
+                None => match core.appender.log().expect("it is on").next(now_ms) {
+                    Some(next) => next,
+                    None => return,
+                },
+            };
+            match self.file(core, ring, generation) {
+                Ok(file) => match action {
+                    Action::Write { at, buffer, bytes, sync } => {
+                        ring.write_file(file, at, buffer, bytes, sync);
+                    }
+                    Action::Sync => ring.sync_file(file),
+                },
+                Err(error) => {
+                    let text = format!("Can't open a segment of the append only file: {error}");
+                    core.shared.log.warning(text);
+                    self.postponed = Some((now_ms + REOPEN_MS, generation, action));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn file(&mut self, core: &CoreState, ring: &mut Ring, generation: u64) -> io::Result<FileId> {
+        if let Some((_, file)) = self.files.iter().find(|(other, _)| *other == generation) {
+            return Ok(*file);
+        }
+        let shared = &core.shared.append_only;
+        let files = shared.files().expect("the file is on");
+        let name = files.store.segment_name(generation, core.index as u32);
+        let opened = files.store.disk().open_for_append(&name)?;
+        if !opened.is_direct && shared.first_buffered() {
+            core.shared.log.warning(
+                "The file system of 'appenddirname' refuses direct writes (O_DIRECT): the append only file is \
+                 written through the page cache",
+            );
+        }
+        let file = ring.attach_file(opened.file);
+        self.files.push((generation, file));
+        Ok(file)
+    }
+
+    /// For INFO and for the guard of writes.
+    fn show(&mut self, core: &mut CoreState) {
+        let log = core.appender.log().expect("it is on");
+        let figures = &core.shared.append_only.cores[core.index];
+        figures.bytes.store(log.size(), Relaxed);
+        figures.waiting_bytes.store(log.waiting_bytes() as u64, Relaxed);
+        figures.syncing.store(log.is_syncing(), Relaxed);
+        figures.syncs_slow.store(log.syncs_slow(), Relaxed);
+        let error = log.error().unwrap_or(0);
+        figures.error.store(error, Relaxed);
+        let is_failing = error != 0;
+        if is_failing != self.failing {
+            self.failing = is_failing;
+            let index = core.index;
+            core.shared.log.warning(if is_failing {
+                let reason = io::Error::from_raw_os_error(error);
+                format!("Core {index}: writing the append only file has failed: {reason}. Writes are refused until it succeeds")
+            } else {
+                format!("Core {index}: the append only file is written again")
+            });
+        }
+    }
+
+    /// Tells the other cores, and this one's clients, what has become durable.
+    pub fn tell(core: &mut CoreState, dispatch: &mut Dispatch) {
+        let Some(news) = core.appender.news(core.acknowledge.is_on()) else { return };
+        let released = core.appender.released();
+        core.acknowledge.released(core.index, released);
+        dispatch.tell_durable(&news);
+    }
+
+    /// How long the core may sleep.
+    pub fn due_in(&self, core: &mut CoreState) -> Duration {
+        if let Some((until_ms, ..)) = self.postponed {
+            return Duration::from_millis(until_ms.saturating_sub(now_ms(core)).max(1));
+        }
+        let now_ms = now_ms(core);
+        let due = core.appender.log().and_then(|log| log.due_at_ms());
+        due.map_or(Duration::MAX, |due| Duration::from_millis(due.saturating_sub(now_ms)))
+    }
+
+    /// Before the server ends: whether everything is durable.
+    pub fn wind_down(&mut self, core: &mut CoreState, ring: &mut Ring) -> bool {
+        if !core.appender.is_on() {
+            return true;
+        }
+        if let Some(log) = core.appender.log() {
+            log.hurry();
+        }
+        self.end_turn(core, ring);
+        core.appender.log().is_none_or(|log| log.is_durable())
+    }
+}
