@@ -7,6 +7,7 @@ pub mod aof;
 pub mod append_only;
 pub mod check;
 pub mod child;
+pub mod export;
 pub mod load;
 pub mod rdb;
 pub mod save;

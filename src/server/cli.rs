@@ -41,6 +41,11 @@ struct Flags {
     #[arg(long)]
     check_system: bool,
 
+    /// Write the data (appendonly yes: the append-only file, else the snapshot) to DIR as an append-only file that
+    /// redis-server 7.0 loads with --dir DIR --appendonly yes, and exit
+    #[arg(long, value_name = "DIR")]
+    export_aof: Option<PathBuf>,
+
     /// Tell what is in an RDB file, or what is wrong with it and where, and exit
     #[arg(long, value_name = "FILE")]
     check_rdb: Option<PathBuf>,
@@ -51,6 +56,7 @@ struct Flags {
 pub enum Request {
     Serve(Start),
     CheckSystem(Start),
+    ExportAof(Start, PathBuf),
     CheckRdb(PathBuf),
     /// Print and exit: help and version to the standard output, mistakes to the standard error.
     Exit {
@@ -100,7 +106,12 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>, files: &mut dyn Files
         Ok(config) => {
             let warnings = warnings(&source, &config);
             let start = Start { config, warnings };
-            if flags.check_system { Request::CheckSystem(start) } else { Request::Serve(start) }
+            match flags.export_aof {
+                _ if flags.check_system => Request::CheckSystem(start),
+                // The configuration may lead to another directory.
+                Some(to) => Request::ExportAof(start, std::path::absolute(&to).unwrap_or(to)),
+                None => Request::Serve(start),
+            }
         }
     }
 }
@@ -139,8 +150,12 @@ fn split(mut arguments: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
 fn words_of_flag(argument: &OsString) -> usize {
     match argument.to_str() {
         Some("--help" | "--version" | "--check-system") => 1,
-        Some("--shards" | "--check-rdb") => 2,
-        Some(text) if ["--shards=", "--check-rdb="].iter().any(|flag| text.starts_with(flag)) => 1,
+        Some("--shards" | "--check-rdb" | "--export-aof") => 2,
+        Some(text)
+            if ["--shards=", "--check-rdb=", "--export-aof="].iter().any(|flag| text.starts_with(flag)) =>
+        {
+            1
+        }
         _ => 0,
     }
 }
@@ -167,7 +182,7 @@ fn warnings(source: &Source, config: &Config) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use super::*;
     use crate::config::parameter::{HZ, PORT, REQUIREPASS, SHARDS};
@@ -248,6 +263,17 @@ mod tests {
         }
         let start = serve("", &["--requirepass", "--help"]);
         assert_eq!(start.config.get(REQUIREPASS), Some(b"--help".as_slice()));
+    }
+
+    #[test]
+    fn an_export_names_its_directory() {
+        for arguments in
+            [&["/etc/redis.conf", "--export-aof", "/to"][..], &["--export-aof=/to", "--port", "5"]]
+        {
+            let Request::ExportAof(start, to) = request("port 5", arguments) else { panic!("{arguments:?}") };
+            assert_eq!((start.config.get(PORT), to), (5, PathBuf::from("/to")));
+        }
+        assert_eq!(exit(&["--export-aof"]).1, 2);
     }
 
     #[test]

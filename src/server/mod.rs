@@ -17,7 +17,7 @@ mod process;
 mod signals;
 pub mod system_check;
 
-use crate::base::clock;
+use crate::base::{UnixMillis, clock};
 use crate::command_table::CommandTable;
 use crate::commands;
 use crate::config::Config;
@@ -26,6 +26,7 @@ use crate::dispatch::Message;
 use crate::net::{BindAddress, Doorbell, ListenError, Listener, RingError};
 use crate::observability::{Level, Logger};
 use crate::persistence::aof::store::StoreError;
+use crate::persistence::export::{ExportError, Exported, export};
 use crate::persistence::load::{self, Feeds, Job, LoadError, Source};
 use crate::persistence::save;
 use crate::session::{Shared, ShutdownMode, listen_options};
@@ -63,7 +64,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             if can_run { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Request::CheckRdb(path) => check_files::check_rdb(&path),
-        Request::Serve(start) => match serve(start) {
+        Request::ExportAof(start, to) => match serve(start, Purpose::Export(to)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("Pinion can't export: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Request::Serve(start) => match serve(start, Purpose::Serve) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("Pinion can't start: {error}");
@@ -73,13 +81,22 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn serve(start: Start) -> Result<(), StartError> {
+/// What the cores are started for.
+enum Purpose {
+    Serve,
+    /// To load the data, write them for a Redis, and end; nobody is served.
+    Export(PathBuf),
+}
+
+fn serve(start: Start, purpose: Purpose) -> Result<(), StartError> {
     let Start { mut config, mut warnings } = start;
     let allowed = placement::allowed_cpus().map_err(|error| StartError::Placement(error.to_string()))?;
     let cpus = placement::plan(&allowed, &config).map_err(StartError::Placement)?;
     warnings.extend(process::raise_descriptors(&mut config, cpus.len()).map_err(StartError::Descriptors)?);
-    process::daemonize(&config).map_err(StartError::Daemonize)?;
-    run(config, cpus, &warnings)
+    if matches!(purpose, Purpose::Serve) {
+        process::daemonize(&config).map_err(StartError::Daemonize)?;
+    }
+    run(config, cpus, &warnings, purpose)
 }
 
 /// Why the server did not start.
@@ -106,6 +123,12 @@ pub enum StartError {
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error(transparent)]
+    Export(#[from] ExportError),
+    #[error(
+        "There is nothing to export in {0}: neither a snapshot nor, with appendonly yes, an append-only file"
+    )]
+    NothingToExport(String),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error("No random numbers from the operating system: {0}")]
     Random(String),
@@ -115,18 +138,29 @@ pub enum StartError {
 ///
 /// # Errors
 /// Whatever keeps it from starting; nothing is left behind then.
-fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), StartError> {
+fn run(
+    mut config: Config,
+    cpus: Vec<usize>,
+    warnings: &[String],
+    purpose: Purpose,
+) -> Result<(), StartError> {
     let log = open_log(&config)?;
     enter_directory(&mut config)?;
     let shards = cpus.len();
-    let (mut beginning, source) = if config.get(APPENDONLY) {
+    let serves = matches!(purpose, Purpose::Serve);
+    let (mut beginning, source) = if config.get(APPENDONLY) && serves {
         let (beginning, source) = Beginning::find(&config)?;
         (Some(beginning), source)
     } else {
         (None, Source::find(&config)?)
     };
     let bytes = source.as_ref().map(Source::bytes).transpose()?;
-    let mut listeners = Some(open_listeners(&mut config, &log)?);
+    if !serves && source.is_none() {
+        return Err(StartError::NothingToExport(
+            std::env::current_dir().unwrap_or_default().display().to_string(),
+        ));
+    }
+    let mut listeners = serves.then(|| open_listeners(&mut config, &log)).transpose()?;
     let run_id = random_hex()?;
     let table: &'static CommandTable = Box::leak(Box::new(commands::table(&renamed(&config))));
     let port = config.get(PORT);
@@ -198,14 +232,14 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
         // A core that has gone is noticed when its thread is joined.
         let _ = start.send(doorbells.clone());
     }
-    let pid_file = write_pid_file(&config, &shared);
+    let pid_file = serves.then(|| write_pid_file(&config, &shared)).flatten();
     shared.memory.started();
     let loader = match source {
         None => {
             shared.log.notice("Ready to accept connections");
             None
         }
-        Some(source) => Some(start_loading(shared.clone(), table, source, feeds, beginning)?),
+        Some(source) => Some(start_loading(shared.clone(), table, source, feeds, beginning, purpose)?),
     };
     signals::wait(&shared, &doorbells, &threads);
     for thread in threads {
@@ -213,14 +247,16 @@ fn run(mut config: Config, cpus: Vec<usize>, warnings: &[String]) -> Result<(), 
     }
     save::end_child(&shared);
     let loaded = loader.map_or(Ok(()), |loader| loader.join().unwrap_or(Ok(())));
-    remove_files(&config, pid_file.as_deref());
+    if serves {
+        remove_files(&config, pid_file.as_deref());
+    }
     match loaded {
         // Stopped while loading: as wanted.
-        Ok(()) | Err(LoadError::Stopped) => {
+        Ok(()) | Err(StartError::Load(LoadError::Stopped)) => {
             shared.log.warning("Pinion is now ready to exit, bye bye...");
             Ok(())
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 
@@ -231,26 +267,46 @@ fn start_loading(
     source: Source,
     feeds: Feeds,
     beginning: Option<Beginning>,
-) -> Result<JoinHandle<Result<(), LoadError>>, StartError> {
+    purpose: Purpose,
+) -> Result<JoinHandle<Result<(), StartError>>, StartError> {
     let work = move || {
         let loaded = load::load(&shared, table, &source, &feeds);
         let loaded =
             loaded.and_then(|()| beginning.map_or(Ok(()), |beginning| go_on(&shared, &feeds, beginning)));
-        match &loaded {
-            Ok(()) => {
+        match (&loaded, purpose) {
+            (Ok(()), Purpose::Serve) => {
                 shared.loading.store(false, Ordering::SeqCst);
                 shared.log.notice("Ready to accept connections");
             }
-            Err(LoadError::Stopped) => {}
-            Err(error) => {
+            (Ok(()), Purpose::Export(to)) => {
+                let exported = export(&feeds, &shared.config(), &to, UnixMillis::now());
+                shared.request_shutdown(ShutdownMode::NoSave);
+                return exported.map(|exported| tell(&exported, &shared)).map_err(StartError::from);
+            }
+            (Err(LoadError::Stopped), _) => {}
+            (Err(error), _) => {
                 shared.log.warning(format!("Fatal error loading the DB: {error} Exiting."));
                 shared.request_shutdown(ShutdownMode::NoSave);
             }
         }
-        loaded
+        loaded.map_err(StartError::from)
     };
     let thread = std::thread::Builder::new().name("loader".into()).spawn(work);
     thread.map_err(|error| StartError::Thread(error.to_string()))
+}
+
+fn tell(exported: &Exported, shared: &Shared) {
+    let Exported { directory, keys, bytes, without_deadlines } = exported;
+    let directory = directory.display();
+    if *without_deadlines > 0 {
+        shared.log.warning(format!(
+            "{without_deadlines} hashes have fields with deadlines, which redis-server 7.0 does not know: these \
+             fields are exported without them"
+        ));
+    }
+    shared.log.notice(format!(
+        "{keys} keys are exported, {bytes} bytes; go on with: redis-server --dir {directory} --appendonly yes"
+    ));
 }
 
 /// Everything is loaded: the cores begin to write down what follows, before anybody is served.

@@ -7,6 +7,8 @@
 //!       GT or LT does not depend on the millisecond in which each server reads its clock.
 //!   G4  No command asks for more than a few megabytes of memory or of reply.
 
+// By path: other tests include this file from elsewhere.
+#[path = "generate/streams.rs"]
 mod streams;
 
 use pinion::base::random::Random;

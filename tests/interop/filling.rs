@@ -12,7 +12,10 @@ pub fn random(server: &Server, seed: u64, count: usize) {
     let mut client = server.connect();
     let mut commands: Vec<Argv> = Vec::new();
     while commands.len() < count {
-        commands.extend(generator.next());
+        // Streams join in when snapshots and journals can hold them.
+        commands.extend(
+            generator.next().into_iter().filter(|argv| !argv[0].to_ascii_uppercase().starts_with(b"X")),
+        );
     }
     for commands in commands.chunks(50) {
         ask(&mut client, commands).expect("the server answers");

@@ -76,10 +76,17 @@ impl Server {
 
     /// The end of a server that refuses to start with these files: how it ended, and its log.
     pub fn refused(program: Program, flags: &[&str], prepare: impl Fn(&Path)) -> (ExitStatus, String) {
+        let mut server = Server::ended(program, flags, prepare);
+        (server.wait_for_exit(START_TIMEOUT), server.log())
+    }
+
+    /// A process that ends by itself, and has.
+    pub fn ended(program: Program, flags: &[&str], prepare: impl Fn(&Path)) -> Server {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         prepare(directory.path());
         let mut server = Server::spawn(program, flags, directory);
-        (server.wait_for_exit(START_TIMEOUT), server.log())
+        server.wait_for_exit(START_TIMEOUT);
+        server
     }
 
     fn start_until(
