@@ -114,12 +114,16 @@ impl Dispatch {
             return self.retry_held(core);
         }
         let Serving { scheduler, members, .. } = &mut self.transactions.serving;
-        match (&request, participants) {
-            (Request::Schedule { txn, .. }, Some(participants)) => {
-                members.insert(txn.number, Member { participants, effects: Vec::new() });
+        match &request {
+            Request::Schedule { txn, keys, .. } => {
+                core.shard.held.enter(txn.number, keys.clone());
+                if let Some(participants) = participants {
+                    members.insert(txn.number, Member { participants, effects: Vec::new() });
+                }
             }
             // It has done nothing here.
-            (Request::Withdraw { txn }, _) => {
+            Request::Withdraw { txn } => {
+                core.shard.held.leave(txn.number);
                 members.remove(&txn.number);
             }
             _ => {}
@@ -130,6 +134,7 @@ impl Dispatch {
         core.shard.scheduled = !self.transactions.serving.scheduler.is_idle();
         for (txn, answer) in answers {
             if matches!(answer, Answer::Refused) {
+                core.shard.held.leave(txn.number);
                 self.transactions.serving.members.remove(&txn.number);
             }
             let coordinator = txn.coordinator as usize;
@@ -240,6 +245,9 @@ impl Runner<'_> {
     /// A piece of a transaction's work has run here, or it has ended: what it has done waits for its end, which makes
     /// it one record.
     fn journal(&mut self, txn: Txn, concludes: bool) {
+        if concludes {
+            self.core.shard.held.leave(txn.number);
+        }
         let journal = &mut self.core.shard.effects.journal;
         let Some(member) = self.members.get_mut(&txn.number) else { return journal.seal() };
         journal.take_unit(&mut member.effects);
