@@ -129,7 +129,7 @@ impl<'a> Request<'a> {
                 count = u64::try_from(args.integer()?).ok().filter(|count| *count > 0);
             } else if is(b"STREAMS") && more > 0 {
                 let first = argv.len() - more;
-                if more % 2 != 0 {
+                if !more.is_multiple_of(2) {
                     return Err(CommandError::Text(
                         "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be \
                          specified.",
@@ -508,7 +508,7 @@ impl Wish for ReadWish {
         false
     }
 
-    fn from_now(&self, key: &[u8], value: Option<ValueRef<'_>>) -> Option<Arc<dyn Wish>> {
+    fn at_start(&self, key: &[u8], value: Option<ValueRef<'_>>) -> Option<Arc<dyn Wish>> {
         let (_, start) = self.starts.iter().find(|(own, _)| **own == *key)?;
         let last = || value.and_then(as_stream).map_or(StreamId::MIN, |stream| stream.log().last_id());
         Some(Arc::new(ReadBehind { id: start.unwrap_or_else(last), count: self.count }))

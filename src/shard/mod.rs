@@ -55,6 +55,8 @@ pub struct Shard {
     now: UnixMillis,
     /// Where active expiry goes on.
     expire_db: usize,
+    /// While clients are paused nothing expires: what is past its deadline is out of sight and stays.
+    pub expiry_paused: bool,
     field_deadlines: FieldDeadlineList,
 }
 
@@ -138,6 +140,7 @@ impl Shard {
                 ..ShardOptions::default()
             },
             expire_db: 0,
+            expiry_paused: false,
             field_deadlines: FieldDeadlineList::default(),
         }
     }

@@ -21,7 +21,7 @@ pub trait Wish: Send + Sync {
     }
 
     /// What it waits for at this key, if that depends on what the key holds now, when it begins to wait (`$`).
-    fn from_now(&self, _key: &[u8], _value: Option<ValueRef<'_>>) -> Option<Arc<dyn Wish>> {
+    fn at_start(&self, _key: &[u8], _value: Option<ValueRef<'_>>) -> Option<Arc<dyn Wish>> {
         None
     }
 
@@ -66,7 +66,7 @@ impl Shard {
     pub fn wait(&mut self, db: usize, keys: &[Box<[u8]>], claim: &Arc<Claim>, blocker: &Blocker) {
         for key in keys {
             let value = self.databases[db].find(key).map(|entry| entry.value());
-            let wish = blocker.wish.from_now(key, value).unwrap_or_else(|| Arc::clone(&blocker.wish));
+            let wish = blocker.wish.at_start(key, value).unwrap_or_else(|| Arc::clone(&blocker.wish));
             self.effects.wait(db, key, Arc::clone(claim), Blocker { wish, ..blocker.clone() });
         }
     }
