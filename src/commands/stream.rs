@@ -1,5 +1,6 @@
 //! Streams: entries come in at the end (XADD), are read by their ids, and go from the front (XTRIM) or one by one.
 
+use super::stream_journal;
 use super::stream_options::{
     NewId, REFERENCES, TRIM, TrimOptions, ids, integer, interval_start, interval_stop, references, strict_id,
     trim_options, write_entry, write_id,
@@ -108,6 +109,13 @@ fn xadd(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Com
     if trimmed > 0 {
         ctx.announce(key, Event::XTrim);
     }
+    stream_journal::added(
+        ctx,
+        key,
+        id,
+        new.fields,
+        trim.filter(|_| trimmed > 0).map(|trim| (trim, references)),
+    );
     Ok(())
 }
 
@@ -334,6 +342,9 @@ fn xtrim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Co
     let trim = trim.expect("required of XTRIM");
     let deleted = ctx.write_stream(key)?.map_or(0, |stream| stream.trim(trim, references));
     changed(ctx, key, Event::XTrim, deleted);
+    if deleted > 0 {
+        stream_journal::trimmed(ctx, key, trim, references);
+    }
     reply.integer(deleted as i64);
     Ok(())
 }

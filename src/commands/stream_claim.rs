@@ -2,6 +2,7 @@
 
 use super::stream::changed;
 use super::stream_group::{no_group, until_zero};
+use super::stream_journal::{GroupChange, group_changed};
 use super::stream_options::{interval_start, interval_stop, strict_id, write_entry, write_id};
 use crate::base::UnixMillis;
 use crate::base::number::parse_i64;
@@ -228,7 +229,8 @@ impl ClaimOptions {
     /// -1 is as good as nothing, and so is any time that cannot be.
     fn delivered_at(&self, now: UnixMillis) -> UnixMillis {
         let time = self.delivered.and_then(|time| u64::try_from(time).ok()).map(UnixMillis);
-        time.filter(|time| *time <= now).unwrap_or(now)
+        // Where a journal is replayed it is the beginning of time.
+        time.filter(|time| *time <= now || now == UnixMillis(0)).unwrap_or(now)
     }
 }
 
@@ -285,12 +287,16 @@ fn xclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
     if later {
         group.last_id = options.last_id;
     }
+    let mut change = GroupChange { moved: later, ..GroupChange::default() };
     let mut claimant = Claimant::new(consumer, now);
     let (array, mut written) = (reply.deferred_array(), 0);
     for id in ids {
         let old = group.pending_of(id).copied();
         if log.get(id).is_none() {
-            changes += u64::from(group.forget(id));
+            if group.forget(id) {
+                changes += 1;
+                change.forgotten.push(id);
+            }
             continue;
         }
         if let Some(old) = &old
@@ -306,12 +312,14 @@ fn xclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
         let deliveries = options.deliveries.unwrap_or(count.wrapping_add(u64::from(!options.just_id)));
         claimant.claim(group, id, delivered, deliveries);
         write_claimed(log, id, options.just_id, reply);
+        change.claimed.push(id);
         written += 1;
     }
     reply.finish(array, written);
     changes += written as u64 + u64::from(later && changes + written as u64 == 0);
     let is_new = claimant.is_new;
     declare(ctx, key, is_new, changes);
+    group_changed(ctx, key, name, &change);
     Ok(())
 }
 
@@ -402,5 +410,7 @@ fn xautoclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
     let changes = (claimed.len() + deleted.len()) as u64;
     let is_new = claimant.is_new;
     declare(ctx, key, is_new, changes);
+    let change = GroupChange { claimed, forgotten: deleted, ..GroupChange::default() };
+    group_changed(ctx, key, name, &change);
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 use super::list_move::{plan_or_error, result};
 use super::stream_group::no_group;
+use super::stream_journal::{GroupChange, group_changed};
 use super::stream_options::{strict_id, write_entry, write_id};
 use crate::base::UnixMillis;
 use crate::command_table::{
@@ -128,7 +129,7 @@ impl<'a> Request<'a> {
                 count = u64::try_from(args.integer()?).ok().filter(|count| *count > 0);
             } else if is(b"STREAMS") && more > 0 {
                 let first = argv.len() - more;
-                if more % 2 != 0 {
+                if !more.is_multiple_of(2) {
                     return Err(CommandError::Text(
                         "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be \
                          specified.",
@@ -267,15 +268,34 @@ fn serve(
     if from == From::New && behind(log, group.last_id).is_none() {
         return false;
     }
-    let is_new = deliver(stream, key, from, reader, count, now, reply);
-    if is_new {
-        ctx.modified(key, Event::XGroupCreateConsumer);
-    }
-    ctx.modified(key, Event::XReadGroup);
+    let delivered = deliver(stream, key, from, reader, count, now, reply);
+    declare(ctx, key, from, reader, delivered);
     true
 }
 
-/// Gives a consumer what there is for it; whether the consumer had to be made.
+/// Declares that a group was read.
+fn declare(ctx: &mut Context<'_>, key: &[u8], from: From, reader: Reader<'_>, delivered: Delivered) {
+    if delivered.new_consumer {
+        ctx.modified(key, Event::XGroupCreateConsumer);
+    }
+    ctx.modified(key, Event::XReadGroup);
+    let change = GroupChange {
+        new_consumer: delivered.new_consumer.then_some(reader.consumer),
+        claimed: delivered.ids,
+        forgotten: Vec::new(),
+        moved: from == From::New,
+    };
+    group_changed(ctx, key, reader.group, &change);
+}
+
+/// What came of reading a group.
+struct Delivered {
+    new_consumer: bool,
+    /// What is pending since then.
+    ids: Vec<StreamId>,
+}
+
+/// Gives a consumer what there is for it.
 fn deliver(
     stream: &mut Stream,
     key: &[u8],
@@ -284,19 +304,23 @@ fn deliver(
     count: Option<u64>,
     now: UnixMillis,
     reply: &mut Reply<'_>,
-) -> bool {
+) -> Delivered {
     let (log, group) = stream.group_mut(reader.group).expect("looked up by the caller");
     let old = group.find(reader.consumer);
     let consumer = old.unwrap_or_else(|| group.create(reader.consumer, now));
     group.consumer_mut(consumer).seen = now;
     write_name(key, reply);
     let (array, mut written) = (reply.deferred_array(), 0);
+    let mut delivered = Delivered { new_consumer: old.is_none(), ids: Vec::new() };
     match from {
         From::New => {
             let delivery = Delivery { consumer, count, noack: reader.noack, now };
             stream.deliver(reader.group, &delivery, |entry| {
                 write_entry(entry, reply);
                 written += 1;
+                if !reader.noack {
+                    delivered.ids.push(entry.id);
+                }
             });
         }
         From::After(id) => {
@@ -310,6 +334,7 @@ fn deliver(
                     Some(entry) => {
                         write_entry(&entry, reply);
                         group.deliver_again(id, now);
+                        delivered.ids.push(id);
                     }
                     None => {
                         reply.array(2);
@@ -321,7 +346,7 @@ fn deliver(
         }
     }
     reply.finish(array, written);
-    old.is_none()
+    delivered
 }
 
 /// The header of a reply with so many streams.
@@ -483,7 +508,7 @@ impl Wish for ReadWish {
         false
     }
 
-    fn from_now(&self, key: &[u8], value: Option<ValueRef<'_>>) -> Option<Arc<dyn Wish>> {
+    fn at_start(&self, key: &[u8], value: Option<ValueRef<'_>>) -> Option<Arc<dyn Wish>> {
         let (_, start) = self.starts.iter().find(|(own, _)| **own == *key)?;
         let last = || value.and_then(as_stream).map_or(StreamId::MIN, |stream| stream.log().last_id());
         Some(Arc::new(ReadBehind { id: start.unwrap_or_else(last), count: self.count }))
@@ -540,10 +565,8 @@ impl Wish for GroupWish {
         }
         write_header(1, reply);
         let reader = Reader { group: &self.group, consumer: &self.consumer, noack: self.noack };
-        if deliver(stream, key, From::New, reader, self.count, now, reply) {
-            ctx.modified(key, Event::XGroupCreateConsumer);
-        }
-        ctx.modified(key, Event::XReadGroup);
+        let delivered = deliver(stream, key, From::New, reader, self.count, now, reply);
+        declare(ctx, key, From::New, reader, delivered);
         Ok(())
     }
 }

@@ -287,6 +287,7 @@ pub fn stop(core: &CoreState, stop: Stop) -> Option<FrozenOrder> {
     let shared = core.shared.clone();
     let wanted = stop.save || !stop.no_save && !core.config.get(SAVE).is_empty();
     if !wanted || core.settings.loading {
+        end_child(&shared);
         let mode = if stop.no_save { ShutdownMode::NoSave } else { ShutdownMode::Default };
         shared.request_shutdown(mode);
         return None;
@@ -298,6 +299,7 @@ pub fn stop(core: &CoreState, stop: Stop) -> Option<FrozenOrder> {
         shared.log.notice("Saving the final RDB snapshot before exiting.");
         if !save_now(&shared, &config, shards, clock) {
             if !stop.force {
+                shared.stopping.store(false, Relaxed);
                 shared.log.warning("Error trying to save the DB, can't exit.");
                 shared
                     .log
@@ -330,14 +332,21 @@ pub fn end_child(shared: &Shared) {
     let _ = std::fs::remove_file(&child.temporary);
 }
 
+/// The server ends in the middle of what it does: no half-written file is left.
+pub fn abandon(shared: &Shared) {
+    end_child(shared);
+    // There is one if a core was saving.
+    let _ = std::fs::remove_file(temporary(std::process::id() as i32));
+}
+
 /// The duties of the core that looks after saving; to be called once per turn.
 pub fn look_after(core: &mut CoreState) {
     let status = &core.shared.persistence;
     if status.child_kind().is_some() {
         reap(core);
     }
-    let signal = core.shared.stop_signal.swap(0, Relaxed);
-    if signal != 0 {
+    if core.shared.stop_signal.load(Relaxed) != 0 && !core.cron_paused {
+        let signal = core.shared.stop_signal.swap(0, Relaxed);
         core.frozen_order = stop_on_signal(core, signal);
     }
 }

@@ -21,7 +21,7 @@ pub trait Wish: Send + Sync {
     }
 
     /// What it waits for at this key, if that depends on what the key holds now, when it begins to wait (`$`).
-    fn from_now(&self, _key: &[u8], _value: Option<ValueRef<'_>>) -> Option<Arc<dyn Wish>> {
+    fn at_start(&self, _key: &[u8], _value: Option<ValueRef<'_>>) -> Option<Arc<dyn Wish>> {
         None
     }
 
@@ -66,7 +66,7 @@ impl Shard {
     pub fn wait(&mut self, db: usize, keys: &[Box<[u8]>], claim: &Arc<Claim>, blocker: &Blocker) {
         for key in keys {
             let value = self.databases[db].find(key).map(|entry| entry.value());
-            let wish = blocker.wish.from_now(key, value).unwrap_or_else(|| Arc::clone(&blocker.wish));
+            let wish = blocker.wish.at_start(key, value).unwrap_or_else(|| Arc::clone(&blocker.wish));
             self.effects.wait(db, key, Arc::clone(claim), Blocker { wish, ..blocker.clone() });
         }
     }
@@ -97,10 +97,12 @@ impl Shard {
 
     fn serve_one(&mut self, db: usize, key: &[u8], now: UnixMillis, held: bool) -> bool {
         // Removes it if it is past its deadline.
-        self.context(db, now, true).peek(key);
+        if !self.held.has(self.databases[db].hash(key)) {
+            self.context(db, now, true).peek(key);
+        }
         let (index, scheduled) = (self.index, self.scheduled);
         let Self { databases, effects, .. } = self;
-        let entry = databases[db].find(key);
+        let entry = databases[db].find(key).filter(|entry| !entry.is_expired(now));
         let minded = effects.is_minded();
         let fit = |blocker: &Blocker| match &entry {
             None if !minded => Fit::Stop,

@@ -49,7 +49,8 @@ impl Run {
         })
     }
 
-    fn len(self) -> usize {
+    /// How many registers it covers.
+    pub fn len(self) -> usize {
         match self {
             Self::Zero(len) | Self::LongZero(len) | Self::Value(_, len) => len,
         }

@@ -57,5 +57,9 @@ fn with_any_number_of_shards_before_and_after() {
     let pinion = Server::ended(Program::Pinion { shards: 2 }, &flags, |directory| files.write(directory));
     let exported = Files::of(&pinion.directory().join("out"));
     let redis = Server::start_with(Program::Redis, FLAGS, |directory| exported.write(directory));
-    assert_equal(&expected, &facts(&redis), "exported");
+    // How it is held follows from the numbers of elements, not from what they once were.
+    let contents = |facts: Vec<Fact>| -> Vec<Fact> {
+        facts.into_iter().filter(|fact| fact.argv[0] != b"OBJECT").collect()
+    };
+    assert_equal(&contents(expected), &contents(facts(&redis)), "exported");
 }

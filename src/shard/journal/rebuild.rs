@@ -4,7 +4,8 @@
 use crate::base::{UnixMillis, double};
 use crate::keyspace::{Entry, ValueRef};
 use crate::resp::{Argv, ArgvBuf};
-use crate::types::Value;
+use crate::types::stream::{IdBuffer, Stream};
+use crate::types::{StreamId, Value};
 
 /// Elements per command, as in Redis.
 const CHUNK: usize = 64;
@@ -44,12 +45,77 @@ pub fn rebuild(entry: Entry<'_>, mut each: impl FnMut(Argv<'_>)) {
                     chunks.element(b"ZADD", &[&text, member]);
                 });
             }
+            ValueRef::Boxed(Value::Stream(stream)) => rebuild_stream(stream, &mut chunks),
             _ => unreachable!("every type has its commands"),
         }
     }
     chunks.flush();
     if let Some(deadline) = entry.deadline() {
         chunks.once(&[b"PEXPIREAT", key, scratch.format(deadline.0).as_bytes()]);
+    }
+}
+
+/// What is pending though its entry was deleted is lost, as in Redis: no command can say it.
+fn rebuild_stream<F: FnMut(Argv<'_>)>(stream: &Stream, chunks: &mut Chunks<'_, F>) {
+    let key = chunks.key;
+    let (mut buffer, mut digits) = (IdBuffer::new(), itoa::Buffer::new());
+    let log = stream.log();
+    for entry in log.iter() {
+        chunks.argv.push(b"XADD");
+        chunks.argv.push(key);
+        chunks.argv.push(entry.id.write(&mut buffer));
+        let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
+        for (name, value) in entry.fields() {
+            chunks.argv.push(name.as_bytes(&mut one));
+            chunks.argv.push(value.as_bytes(&mut other));
+        }
+        chunks.once(&[]);
+    }
+    if log.is_empty() {
+        // There is no other way to an empty stream that has no groups.
+        let id = log.last_id().max(StreamId::new(0, 1));
+        chunks.once(&[b"XADD", key, b"MAXLEN", b"=", b"0", id.write(&mut buffer), b"x", b"y"]);
+    }
+    let mut deleted = IdBuffer::new();
+    chunks.once(&[
+        b"XSETID",
+        key,
+        log.last_id().write(&mut buffer),
+        b"ENTRIESADDED",
+        digits.format(log.entries_added()).as_bytes(),
+        b"MAXDELETEDID",
+        log.max_deleted_id().write(&mut deleted),
+    ]);
+    for (name, group) in stream.groups() {
+        let last = group.last_id.write(&mut buffer);
+        match group.entries_read {
+            Some(count) => {
+                let count = digits.format(count).as_bytes();
+                chunks.once(&[b"XGROUP", b"CREATE", key, name, last, b"ENTRIESREAD", count]);
+            }
+            None => chunks.once(&[b"XGROUP", b"CREATE", key, name, last]),
+        }
+        for consumer in group.consumers() {
+            chunks.once(&[b"XGROUP", b"CREATECONSUMER", key, name, consumer.name()]);
+        }
+        for (id, pending) in group.pending().iter().filter(|(id, _)| log.get(**id).is_some()) {
+            let consumer = group.consumer(pending.consumer).name();
+            let mut time = itoa::Buffer::new();
+            chunks.once(&[
+                b"XCLAIM",
+                key,
+                name,
+                consumer,
+                b"0",
+                id.write(&mut buffer),
+                b"TIME",
+                time.format(pending.delivered.0).as_bytes(),
+                b"RETRYCOUNT",
+                digits.format(pending.deliveries).as_bytes(),
+                b"JUSTID",
+                b"FORCE",
+            ]);
+        }
     }
 }
 
