@@ -44,6 +44,7 @@ mod stream;
 mod stream_claim;
 mod stream_group;
 mod stream_info;
+mod stream_journal;
 mod stream_options;
 mod stream_read;
 mod string;
