@@ -240,27 +240,22 @@ struct Claimant<'a> {
     now: UnixMillis,
     found: Option<ConsumerId>,
     is_new: bool,
-    changes: GroupChanges,
 }
 
 impl<'a> Claimant<'a> {
-    fn new(ctx: &Context<'_>, name: &'a [u8]) -> Self {
-        Self { name, now: ctx.now, found: None, is_new: false, changes: GroupChanges::new(ctx) }
+    fn new(name: &'a [u8], now: UnixMillis) -> Self {
+        Self { name, now, found: None, is_new: false }
     }
 
     fn claim(&mut self, group: &mut stream::Group, id: StreamId, delivered: UnixMillis, deliveries: u64) {
         let consumer = self.found.or_else(|| group.find(self.name)).unwrap_or_else(|| {
             self.is_new = true;
-            self.changes.made_consumer();
             group.create(self.name, self.now)
         });
         self.found = Some(consumer);
         let own = group.consumer_mut(consumer);
-        // At zero the clock stands while the journal is replayed.
-        let now = if self.now.0 == 0 { own.seen.max(delivered) } else { self.now };
-        (own.seen, own.active) = (now, Some(now));
+        (own.seen, own.active) = (self.now, Some(self.now));
         group.assign(id, Pending { consumer, delivered, deliveries });
-        self.changes.claimed(group, id);
     }
 }
 
@@ -275,7 +270,6 @@ fn write_claimed(log: &Log, id: StreamId, just_id: bool, reply: &mut Reply<'_>) 
 fn xclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let (key, name, consumer) = (args.bytes()?, args.bytes()?, args.bytes()?);
     let now = ctx.now;
-    let mut claimant = Claimant::new(ctx, consumer);
     let found = ctx.write_stream(key)?.and_then(|stream| stream.group_mut(name));
     let (log, group) = found.ok_or_else(|| no_key_or_group(key, name))?;
     let idle_min = parse_i64(args.bytes()?)
@@ -292,7 +286,6 @@ fn xclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
     let later = options.last_id > group.last_id;
     if later {
         group.last_id = options.last_id;
-        claimant.changes.went_on(group);
     }
     let mut change = GroupChange { moved: later, ..GroupChange::default() };
     let mut claimant = Claimant::new(consumer, now);
@@ -330,13 +323,11 @@ fn xclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
     Ok(())
 }
 
-fn declare(ctx: &mut Context<'_>, key: &[u8], group: &[u8], claimant: Claimant<'_>, changes: u64) {
-    if claimant.is_new {
+fn declare(ctx: &mut Context<'_>, key: &[u8], new_consumer: bool, changes: u64) {
+    if new_consumer {
         ctx.modified(key, Event::XGroupCreateConsumer);
     }
     changed(ctx, key, Event::XClaim, changes);
-    ctx.propagate_nothing();
-    claimant.changes.propagate(ctx, key, group, claimant.name);
 }
 
 const XAUTOCLAIM: CommandSpec = CommandSpec {
@@ -383,7 +374,6 @@ fn xautoclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
         }
     }
     let now = ctx.now;
-    let mut claimant = Claimant::new(ctx, consumer);
     let found = ctx.write_stream(key)?.and_then(|stream| stream.group_mut(name));
     let (log, group) = found.ok_or_else(|| no_key_or_group(key, name))?;
     if count > COUNT_MEMORY_MAX {
@@ -391,6 +381,7 @@ fn xautoclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
             "ERR Insufficient memory, failed allocating transient memory, COUNT too high.",
         ));
     }
+    let mut claimant = Claimant::new(consumer, now);
     let (mut claimed, mut deleted) = (Vec::new(), Vec::new());
     let mut attempts = count.saturating_mul(ATTEMPTS);
     let mut at = group.pending().range(start..).next().map(|(id, pending)| (*id, *pending));
@@ -399,7 +390,6 @@ fn xautoclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
         let Some((id, pending)) = at else { break };
         if log.get(id).is_none() {
             group.forget(id);
-            claimant.changes.forgot(id);
             deleted.push(id);
             count -= 1;
         } else if idle_min <= 0 || idle(now, pending.delivered) >= idle_min {

@@ -7,6 +7,7 @@ use super::list_move::{plan_or_error, result};
 use super::stream_group::no_group;
 use super::stream_journal::{GroupChange, group_changed};
 use super::stream_options::{strict_id, write_entry, write_id};
+use crate::base::UnixMillis;
 use crate::command_table::{
     Access, Arg, Args, Arity, Begin, CommandSpec, Contribution, DEFAULTS, Find, Flag, Flags, Group, Handler,
     HopWork, KeySpec, Plan, Step, WaitOrder,
@@ -261,6 +262,7 @@ fn serve(
         write_range(range, count, reply);
         return true;
     };
+    let now = ctx.now;
     let Ok(Some(stream)) = ctx.write_stream(key) else { return false };
     let Some((log, group)) = stream.group_mut(reader.group) else { return false };
     if from == From::New && behind(log, group.last_id).is_none() {
@@ -295,28 +297,24 @@ struct Delivered {
 
 /// Gives a consumer what there is for it.
 fn deliver(
-    ctx: &mut Context<'_>,
+    stream: &mut Stream,
     key: &[u8],
     from: From,
     reader: Reader<'_>,
     count: Option<u64>,
+    now: UnixMillis,
     reply: &mut Reply<'_>,
 ) -> Delivered {
     let (log, group) = stream.group_mut(reader.group).expect("looked up by the caller");
     let old = group.find(reader.consumer);
-    let consumer = old.unwrap_or_else(|| {
-        changes.made_consumer();
-        group.create(reader.consumer, now)
-    });
+    let consumer = old.unwrap_or_else(|| group.create(reader.consumer, now));
     group.consumer_mut(consumer).seen = now;
     write_name(key, reply);
     let (array, mut written) = (reply.deferred_array(), 0);
     let mut delivered = Delivered { new_consumer: old.is_none(), ids: Vec::new() };
     match from {
         From::New => {
-            let (delivery, mut ids) = (Delivery { consumer, count, noack: reader.noack, now }, Vec::new());
-            let journals = ctx.journals();
-            let stream = ctx.write_stream(key).ok().flatten().expect("just seen");
+            let delivery = Delivery { consumer, count, noack: reader.noack, now };
             stream.deliver(reader.group, &delivery, |entry| {
                 write_entry(entry, reply);
                 written += 1;
@@ -324,9 +322,6 @@ fn deliver(
                     delivered.ids.push(entry.id);
                 }
             });
-            let group = stream.group(reader.group).expect("just seen");
-            ids.into_iter().for_each(|id| changes.claimed(group, id));
-            changes.went_on(group);
         }
         From::After(id) => {
             let start = id.next().unwrap_or(StreamId::MAX);
@@ -563,6 +558,7 @@ impl Wish for GroupWish {
     }
 
     fn serve(&self, ctx: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> CommandResult {
+        let now = ctx.now;
         let stream = ctx.write_stream(key).ok().flatten().ok_or(KEY_GONE)?;
         if stream.group(&self.group).is_none() {
             return Err(GROUP_GONE);
