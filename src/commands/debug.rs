@@ -195,6 +195,9 @@ fn begin(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
             return Err(CommandError::built(text));
         }
         Action::RewriteConfig => super::config::rewrite_file(core, rewrite::rewrite_all)?,
+        Action::JournalStart | Action::JournalTake if core.appender.is_on() => {
+            return Err(CommandError::Text("ERR the append-only file reads the journal"));
+        }
         Action::Refused(text) => return Err(CommandError::Text(text)),
         Action::Log(text) => {
             core.shared.log.warning(format!("DEBUG LOG: {}", String::from_utf8_lossy(text)));
