@@ -7,7 +7,7 @@
 //! ```
 //! A *feeder* reads a file in pieces, finds where commands or entries begin and end, and whose they are; the owners
 //! decode and run them, a slice per turn of their loops. Only owners touch their shards. Where a file can be read in
-//! parts there are several feeders.
+//! parts there are several feeders: the extents of our own snapshots, the segments of a generation.
 //!
 //! Invariants
 //!   O1  Each shard sees what it is sent in the order of its file.
