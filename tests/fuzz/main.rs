@@ -6,3 +6,4 @@
 mod listpack;
 mod rdb;
 mod readers;
+mod stream_node;
