@@ -24,6 +24,8 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import chart
+import loading_suite
+import persistence_suite
 import servers
 import storm
 import types_suite
@@ -32,7 +34,7 @@ REFERENCE = "redis"
 SUBJECT = "pinion"
 METRICS = ("per_second", "server_cpu_us", "p50_us", "p99_us", "p999_us")
 OTHERS_BUSY_MAX = 0.15
-SUITES = ("throughput", "shards", "defaults", "memory", "types", "transactions", "ordering", "storm")
+SUITES = ("throughput", "shards", "defaults", "memory", "types", "transactions", "ordering", "storm", "persistence")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +101,11 @@ def main():
     if memory_of_types:
         memory += measure_memory_of_types(memory_of_types, loader, options)
 
+    saves = [name for name in persistence_suite.NAMES if selected(name, "persistence", options)]
+    persistence = persistence_suite.measure(saves, loader, options, SUBJECT) if saves else []
+    starts = [name for name in loading_suite.NAMES if selected(name, "persistence", options)]
+    persistence += loading_suite.measure(starts, loader, options, REFERENCE, SUBJECT) if starts else []
+
     report = {
         "machine": machine(options),
         "rounds": options.rounds,
@@ -106,6 +113,7 @@ def main():
         "keys": options.keys,
         "cells": results,
         "memory": memory,
+        "persistence": persistence,
     }
     disturbed = [cell["name"] for cell in results
                  if any(row["others_busy"] > OTHERS_BUSY_MAX for row in cell["servers"].values())]

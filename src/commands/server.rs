@@ -9,6 +9,7 @@ use crate::persistence::save::{self, Stop};
 use crate::resp::Reply;
 use crate::session::{FrozenOrder, Session};
 use crate::shard::{CommandError, CommandResult};
+use std::sync::atomic::Ordering;
 
 pub(super) const COMMANDS: &[&CommandSpec] = &[&TIME, &LOLWUT, &SHUTDOWN, &ROLE, &REPLICAOF, &SLAVEOF];
 
@@ -136,10 +137,13 @@ fn shutdown(
     let words = shutdown_words(args)?;
     let shared = &session.core.shared;
     if words.abort {
-        if shared.shutdown_requested().is_none() {
+        let by_signal = shared.stop_signal.swap(0, Ordering::SeqCst) != 0;
+        if !by_signal && shared.shutdown_requested().is_none() {
             return Err(CommandError::Text("ERR No shutdown in progress."));
         }
         shared.cancel_shutdown();
+        shared.stopping.store(false, Ordering::SeqCst);
+        shared.log.notice("Shutdown manually aborted.");
         reply.ok();
         return Ok(None);
     }

@@ -1,5 +1,6 @@
 //! Streams: entries come in at the end (XADD), are read by their ids, and go from the front (XTRIM) or one by one.
 
+use super::stream_journal;
 use super::stream_options::{
     NewId, REFERENCES, TRIM, TrimOptions, ids, integer, interval_start, interval_stop, references, strict_id,
     trim_options, write_entry, write_id,
@@ -8,10 +9,10 @@ use crate::base::number::parse_i64;
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec,
 };
-use crate::keyspace::{Ttl, ValueRef};
+use crate::keyspace::Ttl;
 use crate::resp::{Argv, Reply};
 use crate::shard::{CommandError, CommandResult, Context, Event};
-use crate::types::stream::{AppendError, IdBuffer, References, Removal, Stream};
+use crate::types::stream::{AppendError, References, Removal, Stream};
 use crate::types::{EncodingLimits, StreamId, Value};
 
 pub(super) const COMMANDS: &[&CommandSpec] =
@@ -104,45 +105,18 @@ fn xadd(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Com
         }
     };
     write_id(id, reply);
-    if ctx.journals() && !(matches!(new.id, NewId::Exact(_)) && trim.is_none()) {
-        propagate_exactly(ctx, key, Some((id, new.fields)), trimmed > 0, references);
-    }
     ctx.modified(key, Event::XAdd);
     if trimmed > 0 {
         ctx.announce(key, Event::XTrim);
     }
+    stream_journal::added(
+        ctx,
+        key,
+        id,
+        new.fields,
+        trim.filter(|_| trimmed > 0).map(|trim| (trim, references)),
+    );
     Ok(())
-}
-
-/// Journals an XADD with its id, or an XTRIM, that cuts off no more and no less than was cut off now: nodes may be
-/// others where that is replayed. What is deleted are the first entries that may be, so their number says all.
-fn propagate_exactly(
-    ctx: &mut Context<'_>,
-    key: &[u8],
-    added: Option<(StreamId, Argv<'_>)>,
-    trimmed: bool,
-    references: References,
-) {
-    let left = ctx.peek(key).and_then(|entry| match entry.value() {
-        ValueRef::Boxed(Value::Stream(stream)) => Some(stream.log().len()),
-        _ => None,
-    });
-    let (mut length, mut buffer) = (itoa::Buffer::new(), IdBuffer::new());
-    let length = length.format(left.expect("it was just changed"));
-    let mut argv: Vec<&[u8]> = vec![if added.is_some() { b"XADD" } else { b"XTRIM" }, key];
-    if trimmed {
-        match references {
-            References::Keep => {}
-            References::Delete => argv.push(b"DELREF"),
-            References::Acked => argv.push(b"ACKED"),
-        }
-        argv.extend([&b"MAXLEN"[..], b"=", length.as_bytes()]);
-    }
-    if let Some((id, fields)) = added {
-        argv.push(id.write(&mut buffer));
-        argv.extend(fields.iter());
-    }
-    ctx.propagate(&argv);
 }
 
 const XLEN: CommandSpec = CommandSpec {
@@ -367,10 +341,10 @@ fn xtrim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Co
     let (TrimOptions { trim, references, .. }, _) = trim_options(&mut args, false, entries_max)?;
     let trim = trim.expect("required of XTRIM");
     let deleted = ctx.write_stream(key)?.map_or(0, |stream| stream.trim(trim, references));
-    if deleted > 0 && trim.approximate && ctx.journals() {
-        propagate_exactly(ctx, key, None, true, references);
-    }
     changed(ctx, key, Event::XTrim, deleted);
+    if deleted > 0 {
+        stream_journal::trimmed(ctx, key, trim, references);
+    }
     reply.integer(deleted as i64);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::stream::changed;
 use super::stream_group::{no_group, until_zero};
-use super::stream_journal::GroupChanges;
+use super::stream_journal::{GroupChange, group_changed};
 use super::stream_options::{interval_start, interval_stop, strict_id, write_entry, write_id};
 use crate::base::UnixMillis;
 use crate::base::number::parse_i64;
@@ -229,8 +229,8 @@ impl ClaimOptions {
     /// -1 is as good as nothing, and so is any time that cannot be.
     fn delivered_at(&self, now: UnixMillis) -> UnixMillis {
         let time = self.delivered.and_then(|time| u64::try_from(time).ok()).map(UnixMillis);
-        // While the journal is replayed the clock stands at zero, and times are right.
-        time.filter(|time| *time <= now || now.0 == 0).unwrap_or(now)
+        // Where a journal is replayed it is the beginning of time.
+        time.filter(|time| *time <= now || now == UnixMillis(0)).unwrap_or(now)
     }
 }
 
@@ -240,27 +240,22 @@ struct Claimant<'a> {
     now: UnixMillis,
     found: Option<ConsumerId>,
     is_new: bool,
-    changes: GroupChanges,
 }
 
 impl<'a> Claimant<'a> {
-    fn new(ctx: &Context<'_>, name: &'a [u8]) -> Self {
-        Self { name, now: ctx.now, found: None, is_new: false, changes: GroupChanges::new(ctx) }
+    fn new(name: &'a [u8], now: UnixMillis) -> Self {
+        Self { name, now, found: None, is_new: false }
     }
 
     fn claim(&mut self, group: &mut stream::Group, id: StreamId, delivered: UnixMillis, deliveries: u64) {
         let consumer = self.found.or_else(|| group.find(self.name)).unwrap_or_else(|| {
             self.is_new = true;
-            self.changes.made_consumer();
             group.create(self.name, self.now)
         });
         self.found = Some(consumer);
         let own = group.consumer_mut(consumer);
-        // At zero the clock stands while the journal is replayed.
-        let now = if self.now.0 == 0 { own.seen.max(delivered) } else { self.now };
-        (own.seen, own.active) = (now, Some(now));
+        (own.seen, own.active) = (self.now, Some(self.now));
         group.assign(id, Pending { consumer, delivered, deliveries });
-        self.changes.claimed(group, id);
     }
 }
 
@@ -275,7 +270,6 @@ fn write_claimed(log: &Log, id: StreamId, just_id: bool, reply: &mut Reply<'_>) 
 fn xclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let (key, name, consumer) = (args.bytes()?, args.bytes()?, args.bytes()?);
     let now = ctx.now;
-    let mut claimant = Claimant::new(ctx, consumer);
     let found = ctx.write_stream(key)?.and_then(|stream| stream.group_mut(name));
     let (log, group) = found.ok_or_else(|| no_key_or_group(key, name))?;
     let idle_min = parse_i64(args.bytes()?)
@@ -292,15 +286,16 @@ fn xclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
     let later = options.last_id > group.last_id;
     if later {
         group.last_id = options.last_id;
-        claimant.changes.went_on(group);
     }
+    let mut change = GroupChange { moved: later, ..GroupChange::default() };
+    let mut claimant = Claimant::new(consumer, now);
     let (array, mut written) = (reply.deferred_array(), 0);
     for id in ids {
         let old = group.pending_of(id).copied();
         if log.get(id).is_none() {
             if group.forget(id) {
                 changes += 1;
-                claimant.changes.forgot(id);
+                change.forgotten.push(id);
             }
             continue;
         }
@@ -317,21 +312,22 @@ fn xclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
         let deliveries = options.deliveries.unwrap_or(count.wrapping_add(u64::from(!options.just_id)));
         claimant.claim(group, id, delivered, deliveries);
         write_claimed(log, id, options.just_id, reply);
+        change.claimed.push(id);
         written += 1;
     }
     reply.finish(array, written);
     changes += written as u64 + u64::from(later && changes + written as u64 == 0);
-    declare(ctx, key, name, claimant, changes);
+    let is_new = claimant.is_new;
+    declare(ctx, key, is_new, changes);
+    group_changed(ctx, key, name, &change);
     Ok(())
 }
 
-fn declare(ctx: &mut Context<'_>, key: &[u8], group: &[u8], claimant: Claimant<'_>, changes: u64) {
-    if claimant.is_new {
+fn declare(ctx: &mut Context<'_>, key: &[u8], new_consumer: bool, changes: u64) {
+    if new_consumer {
         ctx.modified(key, Event::XGroupCreateConsumer);
     }
     changed(ctx, key, Event::XClaim, changes);
-    ctx.propagate_nothing();
-    claimant.changes.propagate(ctx, key, group, claimant.name);
 }
 
 const XAUTOCLAIM: CommandSpec = CommandSpec {
@@ -378,7 +374,6 @@ fn xautoclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
         }
     }
     let now = ctx.now;
-    let mut claimant = Claimant::new(ctx, consumer);
     let found = ctx.write_stream(key)?.and_then(|stream| stream.group_mut(name));
     let (log, group) = found.ok_or_else(|| no_key_or_group(key, name))?;
     if count > COUNT_MEMORY_MAX {
@@ -386,6 +381,7 @@ fn xautoclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
             "ERR Insufficient memory, failed allocating transient memory, COUNT too high.",
         ));
     }
+    let mut claimant = Claimant::new(consumer, now);
     let (mut claimed, mut deleted) = (Vec::new(), Vec::new());
     let mut attempts = count.saturating_mul(ATTEMPTS);
     let mut at = group.pending().range(start..).next().map(|(id, pending)| (*id, *pending));
@@ -394,7 +390,6 @@ fn xautoclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
         let Some((id, pending)) = at else { break };
         if log.get(id).is_none() {
             group.forget(id);
-            claimant.changes.forgot(id);
             deleted.push(id);
             count -= 1;
         } else if idle_min <= 0 || idle(now, pending.delivered) >= idle_min {
@@ -413,6 +408,9 @@ fn xautoclaim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
     reply.array(deleted.len());
     deleted.iter().for_each(|id| write_id(*id, reply));
     let changes = (claimed.len() + deleted.len()) as u64;
-    declare(ctx, key, name, claimant, changes);
+    let is_new = claimant.is_new;
+    declare(ctx, key, is_new, changes);
+    let change = GroupChange { claimed, forgotten: deleted, ..GroupChange::default() };
+    group_changed(ctx, key, name, &change);
     Ok(())
 }

@@ -254,7 +254,6 @@ fn consumers(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Co
     Ok(())
 }
 
-/// Of whom the journal has brought back nobody knows since when he is silent.
 fn idle_since(now: UnixMillis, seen: UnixMillis) -> i64 {
-    if seen.0 == 0 { 0 } else { now.0.saturating_sub(seen.0) as i64 }
+    now.0.saturating_sub(seen.0) as i64
 }

@@ -5,8 +5,9 @@
 
 use super::list_move::{plan_or_error, result};
 use super::stream_group::no_group;
-use super::stream_journal::GroupChanges;
+use super::stream_journal::{GroupChange, group_changed};
 use super::stream_options::{strict_id, write_entry, write_id};
+use crate::base::UnixMillis;
 use crate::command_table::{
     Access, Arg, Args, Arity, Begin, CommandSpec, Contribution, DEFAULTS, Find, Flag, Flags, Group, Handler,
     HopWork, KeySpec, Plan, Step, WaitOrder,
@@ -261,51 +262,66 @@ fn serve(
         write_range(range, count, reply);
         return true;
     };
+    let now = ctx.now;
     let Ok(Some(stream)) = ctx.write_stream(key) else { return false };
     let Some((log, group)) = stream.group_mut(reader.group) else { return false };
     if from == From::New && behind(log, group.last_id).is_none() {
         return false;
     }
-    deliver(ctx, key, from, reader, count, reply);
+    let delivered = deliver(stream, key, from, reader, count, now, reply);
+    declare(ctx, key, from, reader, delivered);
     true
 }
 
-/// Gives a consumer what there is for it. The stream and the group exist.
+/// Declares that a group was read.
+fn declare(ctx: &mut Context<'_>, key: &[u8], from: From, reader: Reader<'_>, delivered: Delivered) {
+    if delivered.new_consumer {
+        ctx.modified(key, Event::XGroupCreateConsumer);
+    }
+    ctx.modified(key, Event::XReadGroup);
+    let change = GroupChange {
+        new_consumer: delivered.new_consumer.then_some(reader.consumer),
+        claimed: delivered.ids,
+        forgotten: Vec::new(),
+        moved: from == From::New,
+    };
+    group_changed(ctx, key, reader.group, &change);
+}
+
+/// What came of reading a group.
+struct Delivered {
+    new_consumer: bool,
+    /// What is pending since then.
+    ids: Vec<StreamId>,
+}
+
+/// Gives a consumer what there is for it.
 fn deliver(
-    ctx: &mut Context<'_>,
+    stream: &mut Stream,
     key: &[u8],
     from: From,
     reader: Reader<'_>,
     count: Option<u64>,
+    now: UnixMillis,
     reply: &mut Reply<'_>,
-) {
-    let now = ctx.now;
-    let mut changes = GroupChanges::new(ctx);
-    let stream = ctx.write_stream(key).ok().flatten().expect("looked up by the caller");
+) -> Delivered {
     let (log, group) = stream.group_mut(reader.group).expect("looked up by the caller");
     let old = group.find(reader.consumer);
-    let consumer = old.unwrap_or_else(|| {
-        changes.made_consumer();
-        group.create(reader.consumer, now)
-    });
+    let consumer = old.unwrap_or_else(|| group.create(reader.consumer, now));
     group.consumer_mut(consumer).seen = now;
     write_name(key, reply);
     let (array, mut written) = (reply.deferred_array(), 0);
+    let mut delivered = Delivered { new_consumer: old.is_none(), ids: Vec::new() };
     match from {
         From::New => {
-            let (delivery, mut ids) = (Delivery { consumer, count, noack: reader.noack, now }, Vec::new());
-            let journals = ctx.journals();
-            let stream = ctx.write_stream(key).ok().flatten().expect("just seen");
+            let delivery = Delivery { consumer, count, noack: reader.noack, now };
             stream.deliver(reader.group, &delivery, |entry| {
                 write_entry(entry, reply);
                 written += 1;
-                if journals && !reader.noack {
-                    ids.push(entry.id);
+                if !reader.noack {
+                    delivered.ids.push(entry.id);
                 }
             });
-            let group = stream.group(reader.group).expect("just seen");
-            ids.into_iter().for_each(|id| changes.claimed(group, id));
-            changes.went_on(group);
         }
         From::After(id) => {
             let start = id.next().unwrap_or(StreamId::MAX);
@@ -318,7 +334,7 @@ fn deliver(
                     Some(entry) => {
                         write_entry(&entry, reply);
                         group.deliver_again(id, now);
-                        changes.claimed(group, id);
+                        delivered.ids.push(id);
                     }
                     None => {
                         reply.array(2);
@@ -330,12 +346,7 @@ fn deliver(
         }
     }
     reply.finish(array, written);
-    if old.is_none() {
-        ctx.modified(key, Event::XGroupCreateConsumer);
-    }
-    ctx.modified(key, Event::XReadGroup);
-    ctx.propagate_nothing();
-    changes.propagate(ctx, key, reader.group, reader.consumer);
+    delivered
 }
 
 /// The header of a reply with so many streams.
@@ -547,13 +558,15 @@ impl Wish for GroupWish {
     }
 
     fn serve(&self, ctx: &mut Context<'_>, key: &[u8], reply: &mut Reply<'_>) -> CommandResult {
+        let now = ctx.now;
         let stream = ctx.write_stream(key).ok().flatten().ok_or(KEY_GONE)?;
         if stream.group(&self.group).is_none() {
             return Err(GROUP_GONE);
         }
         write_header(1, reply);
         let reader = Reader { group: &self.group, consumer: &self.consumer, noack: self.noack };
-        deliver(ctx, key, From::New, reader, self.count, reply);
+        let delivered = deliver(stream, key, From::New, reader, self.count, now, reply);
+        declare(ctx, key, From::New, reader, delivered);
         Ok(())
     }
 }

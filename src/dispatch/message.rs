@@ -1,7 +1,8 @@
 //! What crosses the mesh.
 
 use super::procedure::Work;
-use super::transactions::{Late, Whole};
+use super::serving::Late;
+use super::transactions::Whole;
 use crate::client::{ClientKey, WatchedKey};
 use crate::command_table::{Command, Contribution, ShardHandler};
 use crate::persistence::aof::appender::News;

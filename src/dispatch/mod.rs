@@ -20,6 +20,7 @@ mod procedure;
 mod redaction;
 pub mod route;
 mod run;
+mod serving;
 mod transactions;
 
 pub use message::{Batch, Dealt, Message, ReturnTo};
@@ -112,6 +113,11 @@ impl Dispatch {
             authenticated: client.authenticated || !core.settings.password_required,
             loading: core.settings.loading,
             writes_refused: core.settings.writes_refused && self.writes(core, key, &command),
+            append_error: if core.settings.append_error != 0 && self.writes(core, key, &command) {
+                core.settings.append_error
+            } else {
+                0
+            },
             protected: command.spec.flags.contains(Flag::Protected)
                 && account::is_protected(core, key, &command),
         };
@@ -475,7 +481,7 @@ impl Dispatch {
             Message::Unwatched => self.in_flight[from] -= 1,
             Message::Whole(whole) => self.run_whole(core, from, *whole),
             Message::WholeDone { id, result } => self.whole_done(core, from, id, result),
-            Message::Late(late) => transactions::deliver(core, late),
+            Message::Late(late) => serving::deliver(core, late),
             Message::Connection(dealt) => self.dealt.push(dealt),
         }
     }
@@ -575,10 +581,17 @@ impl Dispatch {
 
 /// CLIENT PAUSE: the client waits if the pause is about this command.
 fn hold_if_paused(core: &mut CoreState, key: ClientKey, command: &Command) -> bool {
+    let writes = |command: &Command| command.is_write() || command.spec.flags.contains(Flag::MayReplicate);
     let held = match core.shared.pause.mode(core.now.unix.0) {
         None => false,
         Some(PauseMode::All) => true,
-        Some(PauseMode::Writes) => command.is_write() || command.spec.flags.contains(Flag::MayReplicate),
+        Some(PauseMode::Writes) => {
+            // EXEC is what its commands are.
+            let queued =
+                core.clients.running(key).multi.as_ref().filter(|_| command.spec.full_name == "exec");
+            writes(command)
+                || queued.is_some_and(|multi| multi.commands().iter().any(|queued| writes(&queued.command)))
+        }
     };
     if held {
         core.clients.running(key).blocked = Some(Blocked::Paused);

@@ -6,21 +6,19 @@
 //! `Shard::scheduled` is set and commands of one shard have to ask it too.
 
 use super::account;
-use super::message::{Item, Message, Order, Participants, Ticket};
+use super::message::{Message, Participants};
 use super::procedure::{Next, Procedure, Work};
-use super::run::run_item;
-use super::{Dispatch, Flow, take_muted};
+use super::serving::Serving;
+use super::{Dispatch, take_muted};
 use crate::base::slots::Slots;
 use crate::client::ClientKey;
-use crate::command_table::{Access, Command, Contribution, Flag, ShardHandler};
-use crate::mesh::Borrowed;
+use crate::command_table::{Access, Command, Contribution};
+use crate::mesh::{Borrowed, Links};
 use crate::resp::{Argv, ArgvBuf};
 use crate::session::CoreState;
 use crate::shard::journal::record::Membership;
 use crate::shard::{Shard, shard_of_key};
-use crate::transaction::{
-    Admission, Answer, Coordinator, Faults, Host, Intent, KeySet, Mode, Progress, Request, Scheduler, Txn,
-};
+use crate::transaction::{Answer, Coordinator, Faults, Intent, KeySet, Mode, Progress, Request, Txn};
 use std::collections::{HashMap, VecDeque};
 
 /// A transaction's client and where its reply belongs.
@@ -33,13 +31,6 @@ pub struct Running {
     pub procedure: Box<dyn Procedure>,
     /// Set when it asks for places, if it changes data.
     pub participants: Option<Participants>,
-}
-
-/// What a shard's journal has to know of a transaction that has a place here.
-struct Member {
-    participants: Participants,
-    /// What it has done here so far.
-    effects: Vec<u8>,
 }
 
 impl Running {
@@ -60,52 +51,49 @@ pub enum Purpose {
     Move { wait: u64, shard: usize, db: usize, key: Box<[u8]> },
 }
 
-/// What has to wait on a shard for transactions.
-pub enum Waiting {
-    /// A command; `origin` is the core of its client.
-    Command { origin: usize, item: Item, argv: ArgvBuf },
-    /// Commands that run there one after the other with nothing in between.
-    Whole { origin: usize, id: usize, work: Work },
-}
-
 /// Work for one shard that is all there is to a transaction: it goes there in one message, and its result comes back.
 pub struct Whole {
     /// The sender's name for it.
-    id: usize,
-    client_id: u64,
-    keys: KeySet,
-    work: Work,
-}
-
-/// A command that had to wait, with its reply, on the way back to its client's core.
-pub struct Late {
-    item: Item,
-    argv: ArgvBuf,
-    reply: Vec<u8>,
+    pub(super) id: usize,
+    pub(super) client_id: u64,
+    pub(super) keys: KeySet,
+    pub(super) work: Work,
 }
 
 /// What this core has to do for transactions, as coordinator and as shard.
 pub struct Transactions {
     coordinator: Coordinator<Contribution>,
-    scheduler: Scheduler<Work, Waiting>,
+    pub(super) serving: Serving,
     /// By the coordinator's id.
     running: Vec<Option<Running>>,
     /// Those that are on their way to their one shard.
     whole: Slots<Running>,
-    /// As a shard, by number: the transactions with a place here that change data.
-    members: HashMap<u64, Member>,
     /// Messages of this core to itself.
-    local: VecDeque<Local>,
+    pub(super) local: VecDeque<Local>,
     /// Over, but for shards that have not told: how many, by the number of the fence.
     fenced: HashMap<u64, (usize, Running, Next)>,
     next_fence: u64,
     /// To be attempted when the turn ends: a number drawn then is on its way at once, so that few arrive out of order.
     due: Vec<u32>,
-    /// Those who ask for places, and who give them up, of this turn: served in the order of their numbers.
-    asking: Vec<(Request<Work>, Option<Participants>)>,
 }
 
-enum Local {
+/// The way to all shards, this core's own included.
+struct Mailbox<'a> {
+    local: &'a mut VecDeque<Local>,
+    links: &'a mut Links<Message>,
+}
+
+impl Mailbox<'_> {
+    fn request(&mut self, shard: usize, request: Request<Work>, participants: Option<Participants>) {
+        if shard == self.links.own() {
+            self.local.push_back(Local::Request(request, participants));
+        } else {
+            self.links.send(shard, Message::Request { request, participants });
+        }
+    }
+}
+
+pub(super) enum Local {
     Request(Request<Work>, Option<Participants>),
     Answer(usize, Txn, Answer<Contribution>),
 }
@@ -114,21 +102,19 @@ impl Transactions {
     pub fn new(core: usize, cores: usize) -> Self {
         Self {
             coordinator: Coordinator::new(core, cores, Faults::NONE),
-            scheduler: Scheduler::default(),
+            serving: Serving::default(),
             running: Vec::new(),
             whole: Slots::default(),
-            members: HashMap::new(),
             local: VecDeque::new(),
             fenced: HashMap::new(),
             next_fence: 0,
             due: Vec::new(),
-            asking: Vec::new(),
         }
     }
 
     /// Whether the next turn has something to do.
     pub fn is_pressing(&self) -> bool {
-        !self.asking.is_empty() || !self.due.is_empty()
+        self.serving.is_asked() || !self.due.is_empty()
     }
 }
 
@@ -174,18 +160,6 @@ pub(super) fn each_intent(
             }
         });
     }
-}
-
-/// The intents of a command of one shard; those without keys there (SCAN) look at all of it.
-fn intents_here(core: &CoreState, command: &Command, argv: Argv<'_>) -> (Vec<Intent>, Option<Mode>) {
-    let mut intents = Vec::new();
-    each_intent(core, command, argv, |_, intent| intents.push(intent));
-    let whole = match () {
-        _ if !command.spec.keys.is_empty() => None,
-        _ if command.is_write() => Some(Mode::Exclusive),
-        _ => command.spec.flags.contains(Flag::ReadOnly).then_some(Mode::Shared),
-    };
-    (intents, whole)
 }
 
 impl Dispatch {
@@ -260,22 +234,6 @@ impl Dispatch {
         self.links.send(shard, Message::Whole(Box::new(Whole { id, client_id, keys, work })));
     }
 
-    /// As a shard: commands that belong together have come.
-    pub(super) fn run_whole(&mut self, core: &mut CoreState, origin: usize, whole: Whole) {
-        let Whole { id, client_id, keys, work } = whole;
-        let scheduler = &mut self.transactions.scheduler;
-        if core.shard.scheduled
-            && scheduler.admit(client_id, keys.keys(), keys.whole_mode()) == Admission::Defer
-        {
-            return scheduler.defer(client_id, keys, Waiting::Whole { origin, id, work });
-        }
-        let result = work.run(core);
-        core.shard.effects.journal.seal();
-        let now = core.now.unix;
-        core.shard.serve_ready(now);
-        self.links.send(origin, Message::WholeDone { id, result });
-    }
-
     /// As a coordinator: they have run.
     pub(super) fn whole_done(&mut self, core: &mut CoreState, from: usize, id: usize, result: Contribution) {
         let mut running = self.transactions.whole.remove(id);
@@ -287,28 +245,6 @@ impl Dispatch {
     pub(super) fn attempt_all(&mut self, core: &mut CoreState) {
         for id in std::mem::take(&mut self.transactions.due) {
             self.attempt(core, id);
-        }
-        self.pump(core);
-    }
-
-    /// A coordinator asks for a place on this shard, or gives it up.
-    pub(super) fn asked(&mut self, request: Request<Work>, participants: Option<Participants>) {
-        self.transactions.asking.push((request, participants));
-    }
-
-    /// Gives the places that were asked for in this turn.
-    pub(super) fn serve_asking(&mut self, core: &mut CoreState) {
-        if self.transactions.asking.is_empty() {
-            return;
-        }
-        let mut asking = std::mem::take(&mut self.transactions.asking);
-        // Stable: who gives a place up comes behind his own asking.
-        asking.sort_by_key(|(request, _)| match request {
-            Request::Schedule { txn, .. } | Request::Withdraw { txn } => txn.number,
-            _ => unreachable!("the others are not put off"),
-        });
-        for (request, participants) in asking {
-            self.serve(core, request, participants);
         }
         self.pump(core);
     }
@@ -385,22 +321,14 @@ impl Dispatch {
     fn attempt(&mut self, core: &mut CoreState, id: u32) {
         // Earlier reads of the same client may still wait to be sent; they must not be overtaken.
         self.send_outgoing();
-        let own = core.index;
         let Transactions { coordinator, running, local, .. } = &mut self.transactions;
         let Running { procedure, participants, .. } = running[id as usize].as_ref().expect("it is under way");
-        let links = &mut self.links;
+        let mut mailbox = Mailbox { local, links: &mut self.links };
         coordinator.attempt(
             &core.shared.sequence,
             id,
             |shard| procedure.read(shard),
-            &mut |shard, request| {
-                let participants = participants.clone();
-                if shard == own {
-                    local.push_back(Local::Request(request, participants));
-                } else {
-                    links.send(shard, Message::Request { request, participants });
-                }
-            },
+            &mut |shard, request| mailbox.request(shard, request, participants.clone()),
         );
     }
 
@@ -418,54 +346,6 @@ impl Dispatch {
         }
     }
 
-    /// As a shard: takes a coordinator's message.
-    pub(super) fn serve(
-        &mut self,
-        core: &mut CoreState,
-        request: Request<Work>,
-        participants: Option<Participants>,
-    ) {
-        if matches!(request, Request::SeatFree) {
-            return self.retry_held(core);
-        }
-        let Transactions { scheduler, members, .. } = &mut self.transactions;
-        match (&request, participants) {
-            (Request::Schedule { txn, .. }, Some(participants)) => {
-                members.insert(txn.number, Member { participants, effects: Vec::new() });
-            }
-            // It has done nothing here.
-            (Request::Withdraw { txn }, _) => {
-                members.remove(&txn.number);
-            }
-            _ => {}
-        }
-        let mut runner = Runner { core, members, answers: Vec::new(), late: Vec::new(), whole: Vec::new() };
-        scheduler.receive(request, &mut runner);
-        let Runner { answers, late, whole, .. } = runner;
-        core.shard.scheduled = !self.transactions.scheduler.is_idle();
-        for (txn, answer) in answers {
-            if matches!(answer, Answer::Refused) {
-                self.transactions.members.remove(&txn.number);
-            }
-            let coordinator = txn.coordinator as usize;
-            if coordinator == core.index {
-                self.transactions.local.push_back(Local::Answer(core.index, txn, answer));
-            } else {
-                self.links.send(coordinator, Message::Agreement { shard: core.index, txn, answer });
-            }
-        }
-        for (origin, id, result) in whole {
-            self.links.send(origin, Message::WholeDone { id, result });
-        }
-        for (origin, late) in late {
-            if origin == core.index {
-                deliver(core, late);
-            } else {
-                self.links.send(origin, Message::Late(late));
-            }
-        }
-    }
-
     /// As a coordinator: takes a shard's answer.
     pub(super) fn answered(
         &mut self,
@@ -474,17 +354,10 @@ impl Dispatch {
         txn: Txn,
         answer: Answer<Contribution>,
     ) {
-        let own = core.index;
         let progress = {
             let Transactions { coordinator, local, .. } = &mut self.transactions;
-            let links = &mut self.links;
-            let mut send = |shard: usize, request: Request<Work>| {
-                if shard == own {
-                    local.push_back(Local::Request(request, None));
-                } else {
-                    links.send(shard, Message::Request { request, participants: None });
-                }
-            };
+            let mut mailbox = Mailbox { local, links: &mut self.links };
+            let mut send = |shard, request| mailbox.request(shard, request, None);
             coordinator.answer(&core.shared.sequence, shard, txn, answer, &mut send)
         };
         core.counters.transactions_refused = self.transactions.coordinator.refusals;
@@ -497,14 +370,8 @@ impl Dispatch {
         let running = self.transactions.running[id as usize].as_mut().expect("it is under way");
         let next = running.procedure.next(core, running.client, results);
         let Transactions { coordinator, local, running, .. } = &mut self.transactions;
-        let links = &mut self.links;
-        let mut send = |shard: usize, request: Request<Work>| {
-            if shard == own {
-                local.push_back(Local::Request(request, None));
-            } else {
-                links.send(shard, Message::Request { request, participants: None });
-            }
-        };
+        let mut mailbox = Mailbox { local, links: &mut self.links };
+        let mut send = |shard, request| mailbox.request(shard, request, None);
         match next {
             Next::Hop { work, last } => {
                 assert!(!over, "nothing follows the last hop");
@@ -553,69 +420,9 @@ impl Dispatch {
         }
     }
 
-    fn retry_held(&mut self, core: &mut CoreState) {
+    pub(super) fn retry_held(&mut self, core: &mut CoreState) {
         while let Some(id) = self.transactions.coordinator.next_held(&core.shared.sequence) {
             self.transactions.due.push(id);
-        }
-    }
-
-    /// A command of a client of this core for this shard, while transactions are under way here: whether it had
-    /// to be put in their line.
-    pub(super) fn defer_here(
-        &mut self,
-        core: &mut CoreState,
-        key: ClientKey,
-        command: &Command,
-        run: ShardHandler,
-        argv: Argv<'_>,
-    ) -> Option<Flow> {
-        let (intents, whole) = intents_here(core, command, argv);
-        let client_id = core.clients.running(key).id;
-        if self.transactions.scheduler.admit(client_id, &intents, whole) == Admission::Run {
-            return None;
-        }
-        let owner = core.index;
-        let client = core.clients.running(key);
-        if command.is_write() && !core.settings.relaxed_ordering {
-            client.in_flight.write_sent(owner);
-        } else if command.is_write() {
-            client.in_flight.writes += 1;
-        }
-        let muted = take_muted(&mut client.reply_mode);
-        let order = Order {
-            command: *command,
-            run,
-            db: client.db,
-            protocol: client.protocol,
-            no_touch: client.no_touch,
-            client: key,
-            client_id,
-            ticket: Ticket::Slot(client.output.open_slot(muted)),
-        };
-        let waiting = Waiting::Command { origin: owner, item: Item::new(order), argv: argv.to_owned() };
-        self.transactions.scheduler.defer(client_id, key_set(intents, whole), waiting);
-        Some(Flow::Next)
-    }
-
-    /// A batch of another core, while transactions are under way here.
-    pub(super) fn run_contended(&mut self, core: &mut CoreState, origin: usize, batch: &mut super::Batch) {
-        for index in 0..batch.len() {
-            let item = *batch.item(index);
-            let (intents, whole) = intents_here(core, &item.command, batch.argv(index));
-            let admission = self.transactions.scheduler.admit(item.client_id, &intents, whole);
-            if admission == Admission::Defer {
-                let waiting = Waiting::Command { origin, item, argv: batch.argv(index).to_owned() };
-                self.transactions.scheduler.defer(item.client_id, key_set(intents, whole), waiting);
-                batch.set_deferred(index);
-                continue;
-            }
-            let now = core.now.unix;
-            let shard = &mut core.shard;
-            batch.run(index..index + 1, |item, argv, replies| {
-                let result = run_item(shard, now, item, argv, replies);
-                shard.serve_ready(now);
-                result
-            });
         }
     }
 }
@@ -638,99 +445,4 @@ fn journal_at_once<'a>(
     let participants = changed.iter().map(|(index, _)| *index as u32).collect();
     let membership = Membership { transaction: shared.sequence.number(), participants };
     changed.iter_mut().for_each(|(_, shard)| shard.effects.journal.seal_part(&membership));
-}
-
-fn key_set(intents: Vec<Intent>, whole: Option<Mode>) -> KeySet {
-    let set = KeySet::new(intents);
-    match whole {
-        Some(mode) => set.and_whole(mode),
-        None => set,
-    }
-}
-
-/// The reply of a command that had to wait has come to its client's core.
-#[expect(clippy::boxed_local, reason = "it comes in its box from another core")]
-pub fn deliver(core: &mut CoreState, late: Box<Late>) {
-    let Ticket::Slot(slot) = late.item.ticket;
-    account::returned(core, &late.item, slot, late.argv.as_argv(), &late.reply);
-}
-
-/// Runs what the scheduler releases.
-struct Runner<'a> {
-    core: &'a mut CoreState,
-    members: &'a mut HashMap<u64, Member>,
-    answers: Vec<(Txn, Answer<Contribution>)>,
-    late: Vec<(usize, Box<Late>)>,
-    whole: Vec<(usize, usize, Contribution)>,
-}
-
-impl Runner<'_> {
-    /// A piece of a transaction's work has run here, or it has ended: what it has done waits for its end, which makes
-    /// it one record.
-    fn journal(&mut self, txn: Txn, concludes: bool) {
-        let journal = &mut self.core.shard.effects.journal;
-        let Some(member) = self.members.get_mut(&txn.number) else { return journal.seal() };
-        journal.take_unit(&mut member.effects);
-        if concludes {
-            let Member { participants, effects } = self.members.remove(&txn.number).expect("just looked at");
-            journal.put_unit(effects);
-            if participants.len() == 1 {
-                return journal.seal();
-            }
-            let participants = participants.iter().copied().collect();
-            journal.seal_part(&Membership { transaction: txn.number, participants });
-        }
-    }
-
-    fn serve_waiting(&mut self, txn: Txn) {
-        let now = self.core.now.unix;
-        if self.core.shard.effects.is_attentive() {
-            self.core.shard.effects.waits().resume(txn.number);
-            self.core.shard.serve_ready(now);
-        }
-    }
-}
-
-impl Host<Work, Waiting> for Runner<'_> {
-    type Result = Contribution;
-
-    fn run(&mut self, txn: Txn, work: Work, concludes: bool) -> Contribution {
-        let result = work.run(self.core);
-        self.journal(txn, concludes);
-        if !self.core.shard.effects.is_attentive() {
-        } else if concludes {
-            self.serve_waiting(txn);
-        } else {
-            self.core.shard.effects.waits().set_aside(txn.number);
-        }
-        result
-    }
-
-    fn concluded(&mut self, txn: Txn) {
-        self.journal(txn, true);
-        self.serve_waiting(txn);
-    }
-
-    fn command(&mut self, waiting: Waiting) {
-        let now = self.core.now.unix;
-        let (origin, mut item, argv) = match waiting {
-            Waiting::Command { origin, item, argv } => (origin, item, argv),
-            Waiting::Whole { origin, id, work } => {
-                let result = work.run(self.core);
-                self.core.shard.effects.journal.seal();
-                self.core.shard.serve_ready(now);
-                self.whole.push((origin, id, result));
-                return;
-            }
-        };
-        let mut reply = Vec::new();
-        (item.nanoseconds, item.failed) =
-            run_item(&mut self.core.shard, now, &item, argv.as_argv(), &mut reply);
-        self.core.shard.serve_ready(now);
-        self.late.push((origin, Box::new(Late { item, argv, reply })));
-    }
-
-    fn answer(&mut self, txn: Txn, answer: Answer<Contribution>) {
-        self.answers.push((txn, answer));
-    }
 }

@@ -239,11 +239,6 @@ impl RawEntry {
         entry
     }
 
-    /// Frees the entry and the value it owns.
-    pub fn free(self, slab: &Slab) {
-        drop(self.free_but_boxed(slab));
-    }
-
     /// Frees the entry; its boxed value, if it has one, goes to the caller.
     pub fn free_but_boxed(self, slab: &Slab) -> Option<Box<Value>> {
         let boxed = self.boxed();

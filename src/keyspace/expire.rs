@@ -25,13 +25,13 @@ pub struct ExpireStep {
 
 impl Keyspace {
     /// Examines at most about `budget` keys with a deadline and removes those that are due at `now`. Before it
-    /// goes, each is shown to `on_expired`, so that its removal can be recorded. Values that take long to
-    /// free are left to [`Keyspace::maintain`].
+    /// goes, each is shown to `on_expired` with its hash, so that its removal can be recorded, or prevented by `false`.
+    /// Values that take long to free are left to [`Keyspace::maintain`].
     pub fn expire_step(
         &mut self,
         now: UnixMillis,
         budget: usize,
-        mut on_expired: impl FnMut(Entry<'_>),
+        mut on_expired: impl FnMut(Entry<'_>, u64) -> bool,
     ) -> ExpireStep {
         let mut step = ExpireStep::default();
         let mut batch = std::mem::take(&mut self.expire_scratch);
@@ -48,9 +48,12 @@ impl Keyspace {
                 let entry = Entry::new(RawEntry(item));
                 let deadline = entry.deadline().expect("K2");
                 if now > deadline {
-                    on_expired(entry);
-                    step.expired += 1;
-                    self.unlink_entry(entry.raw());
+                    let hash = self.hash(entry.key());
+                    if on_expired(entry, hash) {
+                        step.expired += 1;
+                        self.unhook_entry(hash, entry.raw());
+                        self.free_entry(entry.raw(), true);
+                    }
                 } else {
                     step.ttl_sum_ms += deadline.0 - now.0;
                 }
@@ -60,10 +63,5 @@ impl Keyspace {
         }
         self.expire_scratch = batch;
         step
-    }
-
-    fn unlink_entry(&mut self, raw: RawEntry) {
-        self.unhook_entry(self.hash(raw.key()), raw);
-        self.free_entry(raw, true);
     }
 }

@@ -2,7 +2,8 @@
 //! from which each call of [`Keyspace::maintain`] frees a bounded piece.
 //!
 //! Invariants
-//!   L1  What is queued is out of both tables; nobody but the queue can reach it.
+//!   L1  No value of more than [`EFFORT_AT_ONCE_MAX`] pieces is freed in one go, whatever the configuration.
+//!   L2  What is queued is out of both tables; nobody but the queue can reach it.
 
 use super::Keyspace;
 use super::entry::RawEntry;
@@ -12,8 +13,10 @@ use crate::types::Value;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// Values that free in fewer pieces are freed at once, as in Redis.
+/// Values that free in fewer pieces are freed at once, as in Redis, even where the configuration asks for later.
 const EFFORT_MIN: usize = 64;
+/// Values of more pieces are freed later even where it does not: at once, they would stall the core.
+pub const EFFORT_AT_ONCE_MAX: usize = 4096;
 
 /// Empty megabytes given back per call of [`Keyspace::maintain`].
 const REGIONS_PER_CALL: usize = 1;
@@ -63,9 +66,9 @@ impl Drop for DetachedTable {
 }
 
 impl LazyFree {
-    /// Frees a value, now or later.
-    pub fn push_value(&mut self, value: Box<Value>) {
-        if value.free_effort() > EFFORT_MIN {
+    /// Frees a value that nobody has any more, now or later.
+    pub fn release(&mut self, value: Box<Value>, lazily: bool) {
+        if value.free_effort() > if lazily { EFFORT_MIN } else { EFFORT_AT_ONCE_MAX } {
             self.values.push_back(value);
         }
     }

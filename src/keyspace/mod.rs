@@ -32,6 +32,7 @@ mod tests;
 pub use entry::{Entry, INLINE_MAX, ValueRef};
 pub use entry_mut::EntryMut;
 pub use expire::ExpireStep;
+pub use lazy_free::EFFORT_AT_ONCE_MAX;
 pub use memory::TableShape;
 pub use regions::bytes_in_use as region_bytes_in_use;
 pub use scan::CURSOR_BITS;
@@ -181,14 +182,20 @@ impl Keyspace {
         Some(EntryMut::new(self, place, hash))
     }
 
-    /// The entry of a key, unless its deadline has passed: then it is removed and the second value is true.
+    /// The entry of a key, unless its deadline has passed: then it is removed and the second value is true, or,
+    /// if it is to be `kept`, just not shown.
     #[inline]
-    pub fn live(&mut self, key: &[u8], now: UnixMillis) -> (Option<Entry<'_>>, bool) {
+    pub fn live(&mut self, key: &[u8], now: UnixMillis, kept: bool) -> (Option<Entry<'_>>, bool) {
         let hash = self.hash(key);
-        match self.live_place(hash, key, now) {
-            Ok(place) => (Some(Entry::new(RawEntry(place.item()))), false),
-            Err(expired) => (None, expired),
+        let Some(place) = self.place(hash, key) else { return (None, false) };
+        let entry = Entry::new(RawEntry(place.item()));
+        if !entry.is_expired(now) {
+            return (Some(entry), false);
         }
+        if !kept {
+            self.unlink(key);
+        }
+        (None, !kept)
     }
 
     /// [`Keyspace::live`] for a change.
@@ -264,11 +271,11 @@ impl Keyspace {
         is_new
     }
 
-    /// Removes a key and frees its value at once.
+    /// Removes a key and frees its value at once, unless that would take long.
     pub fn remove(&mut self, key: &[u8]) -> bool {
         let raw = self.unhook(key);
         if let Some(raw) = raw {
-            raw.free(&self.slab);
+            self.free_entry(raw, false);
         }
         raw.is_some()
     }
@@ -276,8 +283,8 @@ impl Keyspace {
     /// UNLINK: removes a key; a value that takes long to free is freed by [`Keyspace::maintain`].
     pub fn unlink(&mut self, key: &[u8]) -> bool {
         let raw = self.unhook(key);
-        if let Some(value) = raw.and_then(|raw| raw.free_but_boxed(&self.slab)) {
-            self.lazy.push_value(value);
+        if let Some(raw) = raw {
+            self.free_entry(raw, true);
         }
         raw.is_some()
     }
@@ -311,9 +318,8 @@ impl Keyspace {
 
     /// Frees an entry that is in no table any more.
     fn free_entry(&mut self, raw: RawEntry, lazily: bool) {
-        match raw.free_but_boxed(&self.slab) {
-            Some(value) if lazily => self.lazy.push_value(value),
-            value => drop(value),
+        if let Some(value) = raw.free_but_boxed(&self.slab) {
+            self.lazy.release(value, lazily);
         }
     }
 
@@ -413,7 +419,9 @@ impl Keyspace {
         if old.has_room_for(deadline) {
             match old.overwrite(payload) {
                 Ok(replaced) => {
-                    drop(replaced);
+                    if let Some(value) = replaced {
+                        self.lazy.release(value, false);
+                    }
                     old.put_deadline(deadline);
                     self.index_deadline(hash, old, had_deadline, old, deadline.is_some());
                     return old;
@@ -424,7 +432,7 @@ impl Keyspace {
         let new = RawEntry::create(&self.slab, old.key(), payload, deadline, old.header());
         self.index_deadline(hash, old, had_deadline, new, deadline.is_some());
         place.replace(new.0);
-        old.free(&self.slab);
+        self.free_entry(old, false);
         new
     }
 

@@ -213,9 +213,10 @@ fn apply(keyspace: &mut Keyspace, model: &mut Model, step: Step) {
         }
         Step::Expire(now, budget) => {
             let mut gone = Vec::new();
-            let step = keyspace.expire_step(UnixMillis(now), budget, |entry| {
+            let step = keyspace.expire_step(UnixMillis(now), budget, |entry, _| {
                 assert!(entry.is_expired(UnixMillis(now)));
                 gone.push(entry.key().to_vec());
+                true
             });
             assert_eq!(step.expired, gone.len());
             for key in gone {
@@ -499,7 +500,7 @@ fn active_expiry_reaches_every_due_key() {
     let now = UnixMillis(2500);
     let (mut expired, mut steps) = (0, 0);
     loop {
-        let step = keyspace.expire_step(now, 100, |entry| assert!(entry.is_expired(now)));
+        let step = keyspace.expire_step(now, 100, |entry, _| entry.is_expired(now));
         assert!(step.examined < 150, "bounded");
         expired += step.expired;
         steps += 1;

@@ -263,6 +263,13 @@ impl Ring {
         }
     }
 
+    /// Whoever comes from now on is refused at once; the listener is still to be stopped.
+    pub fn refuse_connections(&mut self, listener: ListenerId) {
+        if let Some(accepting) = self.listeners.find(listener.0) {
+            super::socket::refuse_connections(accepting.listener.socket.as_fd());
+        }
+    }
+
     /// Stops accepting; `Event::ListenerClosed` says when the socket is closed. Connections that
     /// were accepted before are still told.
     pub fn stop_listening(&mut self, listener: ListenerId) {

@@ -174,6 +174,12 @@ pub(super) fn shutdown_write(socket: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_WR) }).map(drop)
 }
 
+/// A listening socket refuses from now on, whoever else has it open.
+pub(super) fn refuse_connections(socket: BorrowedFd<'_>) {
+    // SAFETY: no memory is passed. A socket that cannot do it is closed a moment later.
+    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
+}
+
 pub(super) fn is_nonblocking(socket: BorrowedFd<'_>) -> bool {
     // SAFETY: no memory is passed.
     let flags = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFL) };

@@ -62,10 +62,14 @@ pub fn background(core: &CoreState, reservation: Reservation, write: BackgroundW
     let (shared, config) = (core.shared.clone(), core.config.clone());
     let on_shard = write.on_shard.clone();
     let clock = core.shard.access_clock;
+    let kind = write.kind;
     let run = move |shards: &[&Shard], reply: &mut crate::resp::Reply<'_>| -> CommandResult {
         let _reservation = reservation;
         start(&shared, &config, shards, write, clock)?;
-        reply.simple("Background saving started");
+        reply.simple(match kind {
+            ChildKind::Rdb => "Background saving started",
+            ChildKind::AofBase => "Background append only file rewriting started",
+        });
         Ok(())
     };
     FrozenOrder { on_shard, run: Box::new(run) }
@@ -283,6 +287,7 @@ pub fn stop(core: &CoreState, stop: Stop) -> Option<FrozenOrder> {
     let shared = core.shared.clone();
     let wanted = stop.save || !stop.no_save && !core.config.get(SAVE).is_empty();
     if !wanted || core.settings.loading {
+        end_child(&shared);
         let mode = if stop.no_save { ShutdownMode::NoSave } else { ShutdownMode::Default };
         shared.request_shutdown(mode);
         return None;
@@ -294,6 +299,7 @@ pub fn stop(core: &CoreState, stop: Stop) -> Option<FrozenOrder> {
         shared.log.notice("Saving the final RDB snapshot before exiting.");
         if !save_now(&shared, &config, shards, clock) {
             if !stop.force {
+                shared.stopping.store(false, Relaxed);
                 shared.log.warning("Error trying to save the DB, can't exit.");
                 shared
                     .log
@@ -326,14 +332,21 @@ pub fn end_child(shared: &Shared) {
     let _ = std::fs::remove_file(&child.temporary);
 }
 
+/// The server ends in the middle of what it does: no half-written file is left.
+pub fn abandon(shared: &Shared) {
+    end_child(shared);
+    // There is one if a core was saving.
+    let _ = std::fs::remove_file(temporary(std::process::id() as i32));
+}
+
 /// The duties of the core that looks after saving; to be called once per turn.
 pub fn look_after(core: &mut CoreState) {
     let status = &core.shared.persistence;
     if status.child_kind().is_some() {
         reap(core);
     }
-    let signal = core.shared.stop_signal.swap(0, Relaxed);
-    if signal != 0 {
+    if core.shared.stop_signal.load(Relaxed) != 0 && !core.cron_paused {
+        let signal = core.shared.stop_signal.swap(0, Relaxed);
         core.frozen_order = stop_on_signal(core, signal);
     }
 }

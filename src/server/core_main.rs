@@ -211,6 +211,14 @@ impl Core {
 
     /// After a request to shut down: closes what is open; true when nothing is left.
     fn wind_down(&mut self) -> bool {
+        let refusing = &self.state.shared.refusing;
+        if self.state.index == 0 {
+            self.listeners.iter().for_each(|listener| self.ring.refuse_connections(*listener));
+            refusing.store(true, Ordering::SeqCst);
+        } else if !refusing.load(Ordering::SeqCst) {
+            // A client that sees the end must not find the server still there.
+            return false;
+        }
         let keys: Vec<ClientKey> = self.state.clients.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.connections.close_client(&mut self.state, &mut self.ring, key);

@@ -2,6 +2,7 @@
 //! waits for them, so no handler interrupts anything.
 
 use crate::net::Doorbell;
+use crate::persistence::save;
 use crate::session::Shared;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -39,7 +40,13 @@ pub fn wait(shared: &Shared, doorbells: &[Doorbell], threads: &[JoinHandle<()>])
         shared.memory.observe();
         if signal > 0 {
             let name = if signal == libc::SIGINT { "SIGINT" } else { "SIGTERM" };
+            if signal == libc::SIGINT && shared.stopping.swap(true, Ordering::SeqCst) {
+                shared.log.warning("You insist... exiting now.");
+                save::abandon(shared);
+                std::process::exit(1);
+            }
             shared.log.warning(format!("Received {name} scheduling shutdown..."));
+            shared.stopping.store(true, Ordering::SeqCst);
             shared.stop_signal.store(signal as u8, Ordering::SeqCst);
             for doorbell in doorbells {
                 doorbell.ring_from_any_thread();

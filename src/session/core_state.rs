@@ -165,8 +165,10 @@ impl CoreState {
         self.sleep_if_told();
         self.settings.monitored = self.shared.monitors.load(Ordering::Relaxed) > 0;
         self.settings.paused = self.shared.pause.mode(self.now.unix.0).is_some();
+        self.shard.expiry_paused = self.settings.paused;
         self.settings.writes_refused =
             self.settings.stop_writes_on_error && self.shared.persistence.has_failed();
+        self.settings.append_error = self.shared.append_only.error();
         self.settings.loading = self.shared.loading.load(Ordering::Relaxed);
         if !self.settings.paused && !self.paused.is_empty() {
             self.release_paused();

@@ -43,6 +43,10 @@ pub struct Shared {
     pub persistence: Status,
     /// A signal has asked for the end; a core sees to it. The number of the signal, or 0.
     pub stop_signal: AtomicU8,
+    /// Since that signal; the next SIGINT ends the server at once.
+    pub stopping: AtomicBool,
+    /// Nobody is accepted any more: clients may be let go.
+    pub refusing: AtomicBool,
     pub load_progress: Arc<Progress>,
     pub append_only: AppendOnly,
     /// How far the journals have come.
@@ -95,6 +99,8 @@ impl Shared {
             positions: cpus.iter().map(|_| Position::default()).collect(),
             persistence: Status::new(cpus.len(), now_unix_ms / 1000),
             stop_signal: AtomicU8::new(0),
+            stopping: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
             connections: cpus.iter().map(|_| Connections::default()).collect(),
             cpus,
             started_unix_ms: now_unix_ms,
@@ -168,6 +174,9 @@ impl Shared {
             ShutdownMode::NoSave => 3,
         };
         self.shutdown.store(code, Ordering::SeqCst);
+        for doorbell in self.doorbells.get().into_iter().flatten() {
+            doorbell.ring_from_any_thread();
+        }
     }
 
     pub fn shutdown_requested(&self) -> Option<ShutdownMode> {

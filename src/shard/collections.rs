@@ -134,23 +134,31 @@ impl Context<'_> {
 }
 
 impl Shard {
-    /// Removes up to about `budget` fields past their deadline; whether more are due.
+    /// Removes up to about `budget` fields past their deadline from hashes that no transaction holds; whether more are due.
     pub(super) fn expire_fields_slice(&mut self, now: UnixMillis, budget: usize) -> bool {
         let mut left = budget;
+        let mut held = Vec::new();
+        let mut more = false;
         while let Some((due, ..)) = self.field_deadlines.0.first()
             && *due < now
         {
             if left == 0 {
-                return true;
+                more = true;
+                break;
             }
-            let (_, db, key) = self.field_deadlines.0.pop_first().expect("just seen");
+            let (due, db, key) = self.field_deadlines.0.pop_first().expect("just seen");
+            if self.held.has(self.databases[db].hash(&key)) {
+                held.push((due, db, key));
+                continue;
+            }
             let (removed, next) = self.context(db, now, true).expire_some_fields(&key, left);
             if let Some(next) = next {
                 self.field_deadlines.0.insert((next, db, key));
             }
             left = left.saturating_sub(removed.max(1));
         }
-        false
+        self.field_deadlines.0.extend(held);
+        more
     }
 
     /// SWAPDB takes the hashes of both databases along.

@@ -30,8 +30,8 @@ impl Context<'_> {
     #[inline]
     pub fn read(&mut self, key: &[u8]) -> Option<Entry<'_>> {
         let clock = self.shard.access_clock;
-        let Shard { databases, effects, stats, .. } = &mut *self.shard;
-        let (entry, expired) = databases[self.db].live(key, self.now);
+        let Shard { databases, effects, stats, expiry_paused, .. } = &mut *self.shard;
+        let (entry, expired) = databases[self.db].live(key, self.now, *expiry_paused);
         if expired {
             stats.expired_keys += 1;
             effects.expired(self.db, key);
@@ -63,8 +63,8 @@ impl Context<'_> {
     /// The entry of a key, for a command that reads about it and not its value (TTL, TYPE, EXISTS, OBJECT):
     /// counts a hit or a miss and leaves the access data alone.
     pub fn inspect(&mut self, key: &[u8]) -> Option<Entry<'_>> {
-        let Shard { databases, effects, stats, .. } = &mut *self.shard;
-        let (entry, expired) = databases[self.db].live(key, self.now);
+        let Shard { databases, effects, stats, expiry_paused, .. } = &mut *self.shard;
+        let (entry, expired) = databases[self.db].live(key, self.now, *expiry_paused);
         if expired {
             stats.expired_keys += 1;
             effects.expired(self.db, key);
@@ -84,8 +84,8 @@ impl Context<'_> {
 
     /// The entry of a key, without a trace: no hit, no miss, no touch.
     pub fn peek(&mut self, key: &[u8]) -> Option<Entry<'_>> {
-        let Shard { databases, effects, stats, .. } = &mut *self.shard;
-        let (entry, expired) = databases[self.db].live(key, self.now);
+        let Shard { databases, effects, stats, expiry_paused, .. } = &mut *self.shard;
+        let (entry, expired) = databases[self.db].live(key, self.now, *expiry_paused);
         if expired {
             stats.expired_keys += 1;
             effects.expired(self.db, key);

@@ -17,7 +17,7 @@ pub enum Maintenance {
 }
 
 impl Shard {
-    /// Removes some keys past their deadline. Goes on while more than the acceptable share of what it looks
+    /// Removes some keys past their deadline that no transaction holds. Goes on while more than the acceptable share of what it looks
     /// at was due, as Redis does: that share falls from 10% with the effort.
     pub fn expire_slice(&mut self, now: UnixMillis) -> Maintenance {
         let found = self.expire_some(now);
@@ -37,10 +37,14 @@ impl Shard {
         // A cycle that finds nothing due anywhere rests after one round over the databases.
         for _ in 0..databases {
             let db = self.expire_db;
-            let Shard { databases: all, effects, stats, .. } = self;
-            let step = all[db].expire_step(now, SLICE, |entry| {
-                stats.expired_keys += 1;
-                effects.expired(db, entry.key());
+            let Shard { databases: all, effects, stats, held, .. } = self;
+            let step = all[db].expire_step(now, SLICE, |entry, hash| {
+                let free = !held.has(hash);
+                if free {
+                    stats.expired_keys += 1;
+                    effects.expired(db, entry.key());
+                }
+                free
             });
             if step.examined > 0 && step.expired * 100 > step.examined * acceptable {
                 return Maintenance::More;

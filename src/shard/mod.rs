@@ -5,6 +5,7 @@ mod collections;
 mod context;
 mod effects;
 mod error;
+mod held;
 pub mod journal;
 mod journaling;
 mod maintenance;
@@ -15,6 +16,7 @@ mod waiting;
 pub use context::{Context, Updated};
 pub use effects::{Change, Class, Effects, Event};
 pub use error::{CommandError, CommandResult};
+pub use held::Held;
 pub use maintenance::Maintenance;
 pub use route::{shard_of_key, shard_of_slot};
 pub use wait_queue::{Claim, Fit, Offer, Outcome, WaitQueues};
@@ -47,10 +49,14 @@ pub struct Shard {
     /// Transactions over several shards have a place here: commands have to ask before they run. Set by the
     /// shard's own core, which knows them.
     pub scheduled: bool,
+    /// What those transactions hold.
+    pub held: Held,
     /// As the clock was last set.
     now: UnixMillis,
     /// Where active expiry goes on.
     expire_db: usize,
+    /// While clients are paused nothing expires: what is past its deadline is out of sight and stays.
+    pub expiry_paused: bool,
     field_deadlines: FieldDeadlineList,
 }
 
@@ -124,6 +130,7 @@ impl Shard {
             random: Random::from_seed(seeds[0] ^ seeds[3].rotate_left(32)),
             access_clock: 0,
             scheduled: false,
+            held: Held::default(),
             now: UnixMillis(0),
             options: ShardOptions {
                 encoding: EncodingLimits {
@@ -133,6 +140,7 @@ impl Shard {
                 ..ShardOptions::default()
             },
             expire_db: 0,
+            expiry_paused: false,
             field_deadlines: FieldDeadlineList::default(),
         }
     }

@@ -97,10 +97,12 @@ impl Shard {
 
     fn serve_one(&mut self, db: usize, key: &[u8], now: UnixMillis, held: bool) -> bool {
         // Removes it if it is past its deadline.
-        self.context(db, now, true).peek(key);
+        if !self.held.has(self.databases[db].hash(key)) {
+            self.context(db, now, true).peek(key);
+        }
         let (index, scheduled) = (self.index, self.scheduled);
         let Self { databases, effects, .. } = self;
-        let entry = databases[db].find(key);
+        let entry = databases[db].find(key).filter(|entry| !entry.is_expired(now));
         let minded = effects.is_minded();
         let fit = |blocker: &Blocker| match &entry {
             None if !minded => Fit::Stop,

@@ -4,7 +4,7 @@
 //! are written by one EXEC. Afterwards all keys of a group hold the number of the same write: the last that was
 //! acknowledged, or a later one that was sent.
 
-use crate::support::{Client, Value};
+use crate::support::Client;
 use pinion::base::random::Random;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};

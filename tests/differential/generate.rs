@@ -526,7 +526,9 @@ fn letter(group: Group) -> Option<char> {
         Group::List => 'l',
         Group::Set => 'u',
         Group::Hash => 'h',
-        Group::SortedSet | Group::Geo => 'z',
+        Group::SortedSet => 'z',
+        // Not those of sorted sets: what a score is as a position that is none, C leaves undefined.
+        Group::Geo => 'g',
         Group::Stream => 'x',
         Group::HyperLogLog => 'p',
         _ => return None,

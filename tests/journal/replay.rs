@@ -249,9 +249,30 @@ fn describe(key: &[u8], ask: &mut dyn FnMut(Argv) -> Value) -> Value {
             Value::Array(fields).sorted()
         }
         "string" => ask(words(&["GET"], key)),
+        "stream" => {
+            let entries = ask(with(&["XRANGE"], &["-", "+"]));
+            Value::Array(vec![entries, lasting(ask(with(&["XINFO", "STREAM"], &["FULL", "COUNT", "0"])))])
+        }
         other => Value::Bulk(other.into()),
     };
     Value::Array(vec![kind, deadline, contents])
+}
+
+/// XINFO STREAM FULL without what depends on the moment, on how entries are stored, and on who has looked when.
+fn lasting(value: Value) -> Value {
+    const PASSING: [&[u8]; 6] =
+        [b"seen-time", b"active-time", b"radix-tree-keys", b"radix-tree-nodes", b"entries", b"idle"];
+    let Value::Array(items) = value else { return value };
+    let mut kept = Vec::new();
+    let mut items = items.into_iter();
+    while let Some(item) = items.next() {
+        if item.as_bytes().is_some_and(|name| PASSING.contains(&name)) {
+            items.next();
+        } else {
+            kept.push(lasting(item));
+        }
+    }
+    Value::Array(kept)
 }
 
 fn words(before: &[&str], key: &[u8]) -> Argv {

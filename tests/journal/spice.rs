@@ -34,7 +34,8 @@ impl Spice {
             self.key('l'),
             self.key('z'),
         );
-        let line = match self.random.below(36) {
+        let (stream, id) = (self.key('x'), format!("{}-{}", self.random.below(4), self.random.below(4)));
+        let line = match self.random.below(44) {
             0 | 1 => format!("PEXPIRE {any} {short}"),
             2 => format!("SET {string} {member} PX {short}"),
             3 => format!("GETEX {string} PX {short}"),
@@ -67,6 +68,14 @@ impl Spice {
             32 => format!("SET {string} {member} EX 100000 GET"),
             33 => format!("EXPIRE {any} 200000 GT"),
             34 => format!("HINCRBY {hash} {member} 2"),
+            35 => format!("XADD {stream} * {member} 1"),
+            36 => format!("XADD {stream} MAXLEN ~ {count} * {member} 1"),
+            37 => format!("XGROUP CREATE {stream} a 0 MKSTREAM"),
+            38 => format!("XREADGROUP GROUP a {member} BLOCK 5 STREAMS {stream} >"),
+            39 => format!("XREADGROUP GROUP a {member} COUNT 2 STREAMS {stream} {id}"),
+            40 => format!("XAUTOCLAIM {stream} a {member} 0 0 COUNT {count}"),
+            41 => format!("RENAME {stream} {}", self.key('x')),
+            42 => format!("XDEL {stream} {id}"),
             _ => format!("COPY {any} {} REPLACE", self.key('?')),
         };
         Some(line.split(' ').map(|word| word.as_bytes().to_vec()).collect())
@@ -75,7 +84,7 @@ impl Spice {
     /// A key of the names that the generator gives to a type.
     fn key(&mut self, letter: char) -> String {
         let letter = match letter {
-            '?' => ['s', 'h', 'u', 'l', 'z', 'p'][self.random.index(6)],
+            '?' => ['s', 'h', 'u', 'l', 'z', 'p', 'x'][self.random.index(7)],
             letter => letter,
         };
         let tag = if self.random.below(5) == 0 { "{t}" } else { "" };

@@ -415,9 +415,13 @@ fn shutdown_ends_the_process() {
     for shards in [1, 4] {
         let mut server = Server::pinion(shards);
         let mut client = server.connect();
+        // A directory is in the way of the file.
+        let file = server.directory().join("dump.rdb");
+        std::fs::create_dir(&file).expect("the directory is the server's");
         refused(&mut client, &["SHUTDOWN", "SAVE"], "ERR Errors trying to SHUTDOWN. Check logs.");
         client.send(&["SHUTDOWN", "NOSAVE"]);
         assert_eq!(client.receive_until_closed(), b"");
         assert!(server.wait_for_exit(Duration::from_secs(10)).success());
+        assert!(file.is_dir());
     }
 }

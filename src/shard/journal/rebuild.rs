@@ -45,7 +45,7 @@ pub fn rebuild(entry: Entry<'_>, mut each: impl FnMut(Argv<'_>)) {
                     chunks.element(b"ZADD", &[&text, member]);
                 });
             }
-            ValueRef::Boxed(Value::Stream(stream)) => rebuild_stream(key, stream, chunks.each),
+            ValueRef::Boxed(Value::Stream(stream)) => rebuild_stream(stream, &mut chunks),
             _ => unreachable!("every type has its commands"),
         }
     }
@@ -55,57 +55,66 @@ pub fn rebuild(entry: Entry<'_>, mut each: impl FnMut(Argv<'_>)) {
     }
 }
 
-/// A stream entry by entry, then what else it counts, then its groups. What is pending although it was deleted does
-/// not come back, as in Redis.
-fn rebuild_stream(key: &[u8], stream: &Stream, each: &mut impl FnMut(Argv<'_>)) {
-    let mut say = |words: &[&[u8]]| each(ArgvBuf::from_iter(words.iter().copied()).as_argv());
-    let (log, mut buffer) = (stream.log(), IdBuffer::new());
+/// What is pending though its entry was deleted is lost, as in Redis: no command can say it.
+fn rebuild_stream<F: FnMut(Argv<'_>)>(stream: &Stream, chunks: &mut Chunks<'_, F>) {
+    let key = chunks.key;
+    let (mut buffer, mut digits) = (IdBuffer::new(), itoa::Buffer::new());
+    let log = stream.log();
     for entry in log.iter() {
-        let mut argv: Vec<Vec<u8>> =
-            vec![b"XADD".to_vec(), key.to_vec(), entry.id.write(&mut buffer).to_vec()];
-        argv.extend(entry.fields().flat_map(|(name, value)| [name.to_vec(), value.to_vec()]));
-        let words: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
-        say(&words);
+        chunks.argv.push(b"XADD");
+        chunks.argv.push(key);
+        chunks.argv.push(entry.id.write(&mut buffer));
+        let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
+        for (name, value) in entry.fields() {
+            chunks.argv.push(name.as_bytes(&mut one));
+            chunks.argv.push(value.as_bytes(&mut other));
+        }
+        chunks.once(&[]);
     }
     if log.is_empty() {
-        // Nothing makes an empty stream but to add something and to take it away at once.
+        // There is no other way to an empty stream that has no groups.
         let id = log.last_id().max(StreamId::new(0, 1));
-        say(&[b"XADD", key, b"MAXLEN", b"0", id.write(&mut buffer), b"x", b"y"]);
+        chunks.once(&[b"XADD", key, b"MAXLEN", b"=", b"0", id.write(&mut buffer), b"x", b"y"]);
     }
-    let (mut other, mut number) = (IdBuffer::new(), itoa::Buffer::new());
-    say(&[
+    let mut deleted = IdBuffer::new();
+    chunks.once(&[
         b"XSETID",
         key,
         log.last_id().write(&mut buffer),
         b"ENTRIESADDED",
-        number.format(log.entries_added() as i64).as_bytes(),
+        digits.format(log.entries_added()).as_bytes(),
         b"MAXDELETEDID",
-        // XSETID may have left it beyond the last id, but accepts it no second time.
-        log.max_deleted_id().min(log.last_id()).write(&mut other),
+        log.max_deleted_id().write(&mut deleted),
     ]);
     for (name, group) in stream.groups() {
-        let read = number.format(group.entries_read.map_or(-1, |count| count as i64)).as_bytes();
-        say(&[b"XGROUP", b"CREATE", key, name, group.last_id.write(&mut buffer), b"ENTRIESREAD", read]);
-        for consumer in group.consumers() {
-            say(&[b"XGROUP", b"CREATECONSUMER", key, name, consumer.name()]);
-            for id in consumer.pending() {
-                let pending = group.pending_of(*id).expect("what a consumer has is pending for its group");
-                let (mut time, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
-                say(&[
-                    b"XCLAIM",
-                    key,
-                    name,
-                    consumer.name(),
-                    b"0",
-                    id.write(&mut buffer),
-                    b"TIME",
-                    time.format(pending.delivered.0).as_bytes(),
-                    b"RETRYCOUNT",
-                    count.format(pending.deliveries as i64).as_bytes(),
-                    b"JUSTID",
-                    b"FORCE",
-                ]);
+        let last = group.last_id.write(&mut buffer);
+        match group.entries_read {
+            Some(count) => {
+                let count = digits.format(count).as_bytes();
+                chunks.once(&[b"XGROUP", b"CREATE", key, name, last, b"ENTRIESREAD", count]);
             }
+            None => chunks.once(&[b"XGROUP", b"CREATE", key, name, last]),
+        }
+        for consumer in group.consumers() {
+            chunks.once(&[b"XGROUP", b"CREATECONSUMER", key, name, consumer.name()]);
+        }
+        for (id, pending) in group.pending().iter().filter(|(id, _)| log.get(**id).is_some()) {
+            let consumer = group.consumer(pending.consumer).name();
+            let mut time = itoa::Buffer::new();
+            chunks.once(&[
+                b"XCLAIM",
+                key,
+                name,
+                consumer,
+                b"0",
+                id.write(&mut buffer),
+                b"TIME",
+                time.format(pending.delivered.0).as_bytes(),
+                b"RETRYCOUNT",
+                digits.format(pending.deliveries).as_bytes(),
+                b"JUSTID",
+                b"FORCE",
+            ]);
         }
     }
 }
