@@ -127,6 +127,7 @@ pub(super) fn server_report(core: &CoreState, cores: Vec<CoreReport>) -> Report<
             now_unix_us: core.now.unix_us,
             loading: core.settings.loading,
             persistence: shared.persistence.figures(core.now.unix.0 / 1000),
+            append_only: shared.append_only.figures(),
             load: shared.load_progress.figures(),
             allocator: shared.memory.observe(),
             startup_bytes: shared.memory.startup(),

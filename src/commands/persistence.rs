@@ -1,6 +1,7 @@
 //! Saving: SAVE, BGSAVE, LASTSAVE.
 
 use crate::command_table::{Arg, Args, Arity, Category, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler};
+use crate::persistence::rewrite::{self, NotNow};
 use crate::persistence::save::{self, Reservation};
 use crate::persistence::{ChildKind, Status};
 use crate::resp::Reply;
@@ -9,9 +10,6 @@ use crate::shard::{CommandError, CommandResult};
 use std::sync::atomic::Ordering;
 
 pub(super) const COMMANDS: &[&CommandSpec] = &[&SAVE, &BGSAVE, &BGREWRITEAOF, &LASTSAVE];
-
-const NOT_YET: CommandError =
-    CommandError::Text("ERR persistence is not available yet in this version of Pinion");
 
 const SAVE: CommandSpec = CommandSpec {
     name: "SAVE",
@@ -114,9 +112,38 @@ const BGREWRITEAOF: CommandSpec = CommandSpec {
     since: "1.0.0",
     complexity: "O(1).",
     summary: "Writes the append-only file anew in the background.",
-    handler: Handler::Client(|_, _, _| Err(NOT_YET)),
+    handler: Handler::Frozen { prepare: prepare_rewrite, in_exec: schedule_rewrite },
     ..DEFAULTS
 };
+
+const REWRITE_IN_PROGRESS: CommandError =
+    CommandError::Text("ERR Background append only file rewriting already in progress");
+
+fn prepare_rewrite(
+    session: &mut Session<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<Option<FrozenOrder>, CommandError> {
+    match rewrite::order(session.core, false) {
+        Ok(order) => Ok(Some(order)),
+        Err(NotNow::InProgress) => Err(REWRITE_IN_PROGRESS),
+        Err(NotNow::Later) => schedule_rewrite(session, args, reply).map(|()| None),
+        Err(NotNow::Failed) => Err(CommandError::Text(
+            "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.",
+        )),
+    }
+}
+
+/// Inside EXEC nothing can rest either.
+fn schedule_rewrite(session: &mut Session<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
+    let shared = &session.core.shared;
+    if shared.persistence.child_kind() == Some(ChildKind::AofBase) {
+        return Err(REWRITE_IN_PROGRESS);
+    }
+    shared.append_only.scheduled.store(true, Ordering::Relaxed);
+    reply.simple("Background append only file rewriting scheduled");
+    Ok(())
+}
 
 const LASTSAVE: CommandSpec = CommandSpec {
     name: "LASTSAVE",

@@ -12,11 +12,13 @@ pub struct Situation {
     pub protected: bool,
     /// A snapshot has failed, and this is a write (or PING, which tells of it).
     pub writes_refused: bool,
+    /// The append-only file cannot be written, and this is such a command: the system's error, or 0.
+    pub append_error: i32,
 }
 
 type Guard = fn(&CommandSpec, Situation) -> Result<(), CommandError>;
 
-const GUARDS: &[Guard] = &[not_protected, authenticated, saved, loaded];
+const GUARDS: &[Guard] = &[not_protected, authenticated, saved, appended, loaded];
 
 /// # Errors
 /// Redis's own text for the first reason to refuse.
@@ -55,6 +57,15 @@ fn saved(_: &CommandSpec, now: Situation) -> Result<(), CommandError> {
     if now.writes_refused { Err(CommandError::Text(MISCONF)) } else { Ok(()) }
 }
 
+fn appended(_: &CommandSpec, now: Situation) -> Result<(), CommandError> {
+    if now.append_error == 0 {
+        return Ok(());
+    }
+    let reason = std::io::Error::from_raw_os_error(now.append_error).to_string();
+    let reason = reason.split(" (os error").next().unwrap_or_default();
+    Err(CommandError::built(format!("MISCONF Errors writing to the AOF file: {reason}")))
+}
+
 fn loaded(spec: &CommandSpec, now: Situation) -> Result<(), CommandError> {
     if !now.loading || spec.flags.contains(Flag::Loading) {
         return Ok(());
@@ -70,7 +81,13 @@ mod tests {
     #[test]
     fn the_first_refusal_wins() {
         let debug = CommandSpec { name: "DEBUG", flags: Flags::of(&[Flag::Protected]), ..DEFAULTS };
-        let worst = Situation { authenticated: false, loading: true, protected: true, writes_refused: true };
+        let worst = Situation {
+            authenticated: false,
+            loading: true,
+            protected: true,
+            writes_refused: true,
+            append_error: libc::ENOSPC,
+        };
         let refusal = |situation| admit(&debug, situation).expect_err("refused").to_string();
         assert!(refusal(worst).starts_with("ERR DEBUG command not allowed."));
         let better = Situation { protected: false, ..worst };
@@ -78,6 +95,8 @@ mod tests {
         let better = Situation { authenticated: true, ..better };
         assert!(refusal(better).starts_with("MISCONF "));
         let better = Situation { writes_refused: false, ..better };
+        assert_eq!(refusal(better), "MISCONF Errors writing to the AOF file: No space left on device");
+        let better = Situation { append_error: 0, ..better };
         assert!(refusal(better).starts_with("LOADING "));
         assert_eq!(admit(&debug, Situation { loading: false, ..better }), Ok(()));
     }

@@ -113,6 +113,11 @@ impl Dispatch {
             authenticated: client.authenticated || !core.settings.password_required,
             loading: core.settings.loading,
             writes_refused: core.settings.writes_refused && self.writes(core, key, &command),
+            append_error: if core.settings.append_error != 0 && self.writes(core, key, &command) {
+                core.settings.append_error
+            } else {
+                0
+            },
             protected: command.spec.flags.contains(Flag::Protected)
                 && account::is_protected(core, key, &command),
         };

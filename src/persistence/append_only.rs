@@ -7,7 +7,7 @@ use crate::disk::{Directory, DirectoryLock};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// In the directory, so that no second server uses it.
@@ -43,6 +43,8 @@ pub struct CoreFigures {
     pub syncs_slow: AtomicU64,
     /// What writing fails with, or 0.
     pub error: AtomicI32,
+    /// The file was switched off, and the last records are being written.
+    pub draining: AtomicBool,
 }
 
 pub struct AppendOnly {
@@ -53,8 +55,18 @@ pub struct AppendOnly {
     /// The generation and run with which the file was switched on last.
     pub generation: AtomicU64,
     pub run: AtomicU64,
-    /// A child writes, a dump or a base.
-    pub child_writes: AtomicBool,
+    /// Closed files, the base among them, and what the file had when it was rewritten last.
+    closed_bytes: AtomicU64,
+    rewritten_bytes: AtomicU64,
+    /// BGREWRITEAOF while another child was at work.
+    pub scheduled: AtomicBool,
+    /// Seconds of the clock; 0: none.
+    rewrite_began_s: AtomicU64,
+    rewrite_failed_s: AtomicU64,
+    /// -1: there was none.
+    rewrite_seconds: AtomicI64,
+    rewrites: AtomicU64,
+    failures: AtomicU64,
     warned_of_buffering: AtomicBool,
 }
 
@@ -68,6 +80,13 @@ pub struct AppendOnlyFigures {
     pub syncing: u64,
     pub syncs_slow: u64,
     pub failed: bool,
+    pub scheduled: bool,
+    /// When the rewrite under way began.
+    pub rewrite_began_s: Option<u64>,
+    pub rewrite_failed: bool,
+    pub rewrite_seconds: i64,
+    pub rewrites: u64,
+    pub failures: u64,
 }
 
 impl AppendOnly {
@@ -78,7 +97,14 @@ impl AppendOnly {
             enabled: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             run: AtomicU64::new(0),
-            child_writes: AtomicBool::new(false),
+            closed_bytes: AtomicU64::new(0),
+            rewritten_bytes: AtomicU64::new(0),
+            scheduled: AtomicBool::new(false),
+            rewrite_began_s: AtomicU64::new(0),
+            rewrite_failed_s: AtomicU64::new(0),
+            rewrite_seconds: AtomicI64::new(-1),
+            rewrites: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             warned_of_buffering: AtomicBool::new(false),
         }
     }
@@ -98,10 +124,65 @@ impl AppendOnly {
         self.enabled.store(true, Relaxed);
     }
 
-    /// What writing fails with on some core.
+    /// The directory, which is opened with the first use.
+    ///
+    /// # Errors
+    /// If it cannot be used, or another server uses it.
+    pub fn files_or_open(&self, config: &Config) -> Result<Arc<AppendOnlyFiles>, StoreError> {
+        let mut place = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(files) = &*place {
+            return Ok(files.clone());
+        }
+        let files = Arc::new(AppendOnlyFiles::open(config)?);
+        Ok(place.insert(files).clone())
+    }
+
+    /// The file as it was found at the start.
+    pub fn found(&self, bytes: u64) {
+        self.closed_bytes.store(bytes, Relaxed);
+        self.rewritten_bytes.store(bytes, Relaxed);
+    }
+
+    pub fn rewrite_began(&self, now_s: u64) {
+        self.rewrite_began_s.store(now_s, Relaxed);
+    }
+
+    pub fn rewrite_failed(&self, now_s: u64) {
+        self.rewrite_failed_s.store(now_s, Relaxed);
+        self.failures.fetch_add(1, Relaxed);
+    }
+
+    pub fn rewrite_ended(&self, succeeded: bool, now_s: u64) {
+        let began_s = self.rewrite_began_s.swap(0, Relaxed);
+        self.rewrite_seconds.store(now_s.saturating_sub(began_s) as i64, Relaxed);
+        self.rewrites.fetch_add(1, Relaxed);
+        if !succeeded {
+            return self.rewrite_failed(now_s);
+        }
+        self.rewrite_failed_s.store(0, Relaxed);
+        self.failures.store(0, Relaxed);
+        let base_bytes = self.files().map_or(0, |files| files.store.base_bytes());
+        self.closed_bytes.store(base_bytes, Relaxed);
+        self.rewritten_bytes.store(self.figures().bytes, Relaxed);
+    }
+
+    /// When a rewrite has failed, if the last one has.
+    pub fn failed_at_s(&self) -> Option<u64> {
+        Some(self.rewrite_failed_s.load(Relaxed)).filter(|failed_s| *failed_s > 0)
+    }
+
+    /// Whether a core still writes what was journalled before the file was switched off.
+    pub fn is_draining(&self) -> bool {
+        self.cores.iter().any(|core| core.draining.load(Relaxed))
+    }
+
+    /// What writing fails with on some core, or 0.
     #[inline]
-    pub fn error(&self) -> Option<i32> {
-        self.cores.iter().map(|core| core.error.load(Relaxed)).find(|error| *error != 0)
+    pub fn error(&self) -> i32 {
+        if !self.enabled.load(Relaxed) {
+            return 0;
+        }
+        self.cores.iter().map(|core| core.error.load(Relaxed)).find(|error| *error != 0).unwrap_or(0)
     }
 
     /// Whether this is the first time that somebody asks.
@@ -111,15 +192,20 @@ impl AppendOnly {
 
     pub fn figures(&self) -> AppendOnlyFigures {
         let sum = |figure: fn(&CoreFigures) -> u64| self.cores.iter().map(figure).sum::<u64>();
-        let base_bytes = self.files().map_or(0, |files| files.store.base_bytes());
         AppendOnlyFigures {
             enabled: self.enabled.load(Relaxed),
-            bytes: base_bytes + sum(|core| core.bytes.load(Relaxed)),
-            base_bytes,
+            bytes: self.closed_bytes.load(Relaxed) + sum(|core| core.bytes.load(Relaxed)),
+            base_bytes: self.rewritten_bytes.load(Relaxed),
             waiting_bytes: sum(|core| core.waiting_bytes.load(Relaxed)),
             syncing: sum(|core| u64::from(core.syncing.load(Relaxed))),
             syncs_slow: sum(|core| core.syncs_slow.load(Relaxed)),
-            failed: self.error().is_some(),
+            failed: self.error() != 0,
+            scheduled: self.scheduled.load(Relaxed),
+            rewrite_began_s: Some(self.rewrite_began_s.load(Relaxed)).filter(|began_s| *began_s > 0),
+            rewrite_failed: self.failed_at_s().is_some(),
+            rewrite_seconds: self.rewrite_seconds.load(Relaxed),
+            rewrites: self.rewrites.load(Relaxed),
+            failures: self.failures.load(Relaxed),
         }
     }
 }

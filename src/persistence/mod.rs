@@ -10,6 +10,7 @@ pub mod child;
 pub mod export;
 pub mod load;
 pub mod rdb;
+pub mod rewrite;
 pub mod save;
 pub mod snapshot;
 pub mod status;

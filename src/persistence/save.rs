@@ -62,10 +62,14 @@ pub fn background(core: &CoreState, reservation: Reservation, write: BackgroundW
     let (shared, config) = (core.shared.clone(), core.config.clone());
     let on_shard = write.on_shard.clone();
     let clock = core.shard.access_clock;
+    let kind = write.kind;
     let run = move |shards: &[&Shard], reply: &mut crate::resp::Reply<'_>| -> CommandResult {
         let _reservation = reservation;
         start(&shared, &config, shards, write, clock)?;
-        reply.simple("Background saving started");
+        reply.simple(match kind {
+            ChildKind::Rdb => "Background saving started",
+            ChildKind::AofBase => "Background append only file rewriting started",
+        });
         Ok(())
     };
     FrozenOrder { on_shard, run: Box::new(run) }

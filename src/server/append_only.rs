@@ -31,7 +31,7 @@ pub struct AppendOnly {
 
 fn policy(core: &CoreState) -> Policy {
     let rewriting =
-        core.config.get(NO_APPENDFSYNC_ON_REWRITE) && core.shared.append_only.child_writes.load(Relaxed);
+        core.config.get(NO_APPENDFSYNC_ON_REWRITE) && core.shared.persistence.child_kind().is_some();
     match core.config.get(APPENDFSYNC) {
         _ if rewriting => Policy::No,
         AppendFsync::Always => Policy::Always,
@@ -82,12 +82,15 @@ impl AppendOnly {
 
     /// The last thing of a turn.
     pub fn end_turn(&mut self, core: &mut CoreState, ring: &mut Ring) {
-        let is_on = core.shard.effects.journal.is_on() && core.shared.append_only.enabled.load(Relaxed);
-        if is_on != core.appender.is_on() {
-            self.switch(core, ring, is_on);
+        let is_enabled = core.shared.append_only.enabled.load(Relaxed);
+        if core.appender.is_on() && !is_enabled {
+            return self.drain(core, ring);
         }
-        if !is_on {
+        if !core.shard.effects.journal.is_on() || !is_enabled {
             return;
+        }
+        if !core.appender.is_on() {
+            begin(core);
         }
         let policy = policy(core);
         let now_ms = now_ms(core);
@@ -101,23 +104,36 @@ impl AppendOnly {
         self.show(core);
     }
 
-    /// The file was switched on or off at run time.
-    fn switch(&mut self, core: &mut CoreState, ring: &mut Ring, is_on: bool) {
-        if is_on {
-            begin(core);
+    /// The file was switched off: what was journalled before is written to its end.
+    fn drain(&mut self, core: &mut CoreState, ring: &mut Ring) {
+        let now_ms = now_ms(core);
+        let CoreState { appender, shard, .. } = core;
+        let journal = &mut shard.effects.journal;
+        if journal.is_on() {
+            appender.collect(journal, now_ms);
+            journal.stop();
+            appender.log().expect("it is on").hurry();
+            core.acknowledge.switch(false);
+            core.shared.append_only.cores[core.index].draining.store(true, Relaxed);
+        }
+        self.act(core, ring, now_ms);
+        let log = core.appender.log().expect("it is on");
+        // Nobody was promised that what cannot be written will be.
+        if !log.is_durable() && log.error().is_none() || log.is_busy() {
             return;
         }
         core.appender.end();
-        core.shard.effects.journal.stop();
-        core.acknowledge.switch(false);
         self.policy = None;
         self.postponed = None;
+        self.failing = false;
         for (_, file) in self.files.drain(..) {
             ring.close_file(file);
         }
         let figures = &core.shared.append_only.cores[core.index];
         figures.error.store(0, Relaxed);
-        self.failing = false;
+        figures.bytes.store(0, Relaxed);
+        figures.syncing.store(false, Relaxed);
+        figures.draining.store(false, Relaxed);
     }
 
     fn act(&mut self, core: &mut CoreState, ring: &mut Ring, now_ms: u64) {
@@ -219,6 +235,6 @@ impl AppendOnly {
             log.hurry();
         }
         self.end_turn(core, ring);
-        core.appender.log().is_none_or(|log| log.is_durable())
+        core.appender.log().is_none_or(|log| log.is_durable() || log.error().is_some())
     }
 }

@@ -5,7 +5,7 @@
 use crate::base::clock;
 use crate::client::ClientKey;
 use crate::observability::{BufferPeaks, LatencyEvent};
-use crate::persistence::save;
+use crate::persistence::{rewrite, save};
 use crate::session::CoreState;
 use crate::shard::Maintenance;
 use std::sync::atomic::Ordering;
@@ -85,6 +85,7 @@ impl Cron {
             self.expire_spent_ns = 0;
             if core.index == 0 {
                 save::look_after_time(core);
+                rewrite::look_after_time(core);
             }
             self.mend(core);
             if now >= self.clients_ns + 1_000_000_000 {

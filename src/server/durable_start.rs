@@ -24,6 +24,8 @@ pub struct Beginning {
     /// A single file of an old Redis that moves into the directory.
     moves: Option<PathBuf>,
     run: u64,
+    /// Of everything that was found.
+    bytes: u64,
 }
 
 impl Beginning {
@@ -32,10 +34,11 @@ impl Beginning {
         let files = Arc::new(AppendOnlyFiles::open(config)?);
         let manifest = files.store.manifest();
         let run = getrandom::u64().map_err(|error| StartError::Random(error.to_string()))?;
-        let mut beginning = Self { files, manifest, moves: None, run };
+        let mut beginning = Self { files, manifest, moves: None, run, bytes: 0 };
         if beginning.manifest.generations.is_empty() {
             let source = Source::find(config)?;
             beginning.look_for_a_single_file(config, source.as_ref());
+            beginning.bytes = source.as_ref().map_or(Ok(0), Source::bytes)?;
             return Ok((beginning, source));
         }
         let directory = beginning.files.store.disk().path().to_owned();
@@ -51,6 +54,7 @@ impl Beginning {
         }
         let source = Source::AppendOnly(AppendOnly::recovered(&directory, &recovered));
         beginning.manifest = recovered.manifest;
+        beginning.bytes = source.bytes()?;
         Ok((beginning, Some(source)))
     }
 
@@ -79,6 +83,7 @@ impl Beginning {
             std::fs::metadata(store.disk().path_of(file)).map_or(0, |metadata| metadata.len())
         });
         store.set_base_bytes(base_bytes);
+        shared.append_only.found(self.bytes);
         let generation = store.begin(self.manifest, self.run, shards as u32)?;
         shared.append_only.install(self.files.clone());
         shared.append_only.enable(generation, self.run);

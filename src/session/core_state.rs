@@ -168,6 +168,7 @@ impl CoreState {
         self.shard.expiry_paused = self.settings.paused;
         self.settings.writes_refused =
             self.settings.stop_writes_on_error && self.shared.persistence.has_failed();
+        self.settings.append_error = self.shared.append_only.error();
         self.settings.loading = self.shared.loading.load(Ordering::Relaxed);
         if !self.settings.paused && !self.paused.is_empty() {
             self.release_paused();

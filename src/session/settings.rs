@@ -47,6 +47,8 @@ pub struct Settings {
     pub stop_writes_on_error: bool,
     /// ... and one has.
     pub writes_refused: bool,
+    /// What writing the append-only file fails with, or 0.
+    pub append_error: i32,
 }
 
 fn encoding_limits(config: &Config) -> EncodingLimits {
@@ -117,6 +119,7 @@ impl Settings {
             loading: false,
             stop_writes_on_error: config.get(STOP_WRITES_ON_BGSAVE_ERROR) && !config.get(SAVE).is_empty(),
             writes_refused: false,
+            append_error: 0,
         }
     }
 

@@ -41,17 +41,22 @@ pub(super) const PARAMETERS: &[Declaration] = &[
     )
     .bounds(1024, INT_MAX)
     .hidden(),
-    Declaration::bool("appendonly", "no", "Keep a file of every write.").fixed_while_loading(),
+    Declaration::bool("appendonly", "no", "Keep a file of every write.").fixed_while_loading().implemented(),
     Declaration::text("appendfilename", "appendonly.aof", "Base of the names of that file's parts.")
         .at_start()
-        .check(append_file_name),
+        .check(append_file_name)
+        .implemented(),
     Declaration::text("appenddirname", "appendonlydir", "Directory of those parts.")
         .at_start()
-        .check(append_directory_name),
-    Declaration::choice("appendfsync", FSYNC, "everysec", "When writes reach the disk."),
-    Declaration::bool("no-appendfsync-on-rewrite", "no", "Do not sync while a rewrite is running."),
-    Declaration::integer("auto-aof-rewrite-percentage", "100", "Growth in per cent that starts a rewrite."),
-    Declaration::memory("auto-aof-rewrite-min-size", "64mb", "Size below which nothing is rewritten."),
+        .check(append_directory_name)
+        .implemented(),
+    Declaration::choice("appendfsync", FSYNC, "everysec", "When writes reach the disk.").implemented(),
+    Declaration::bool("no-appendfsync-on-rewrite", "no", "Do not sync while a rewrite is running.")
+        .implemented(),
+    Declaration::integer("auto-aof-rewrite-percentage", "100", "Growth in per cent that starts a rewrite.")
+        .implemented(),
+    Declaration::memory("auto-aof-rewrite-min-size", "64mb", "Size below which nothing is rewritten.")
+        .implemented(),
     Declaration::bool("aof-rewrite-incremental-fsync", "yes", "Sync a rewrite as it is written."),
     Declaration::bool("aof-load-truncated", "yes", "Load a file whose last command is cut off.")
         .implemented(),

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::observability::process::CpuTime;
 use crate::observability::{Allocator, BufferPeaks, CommandStats, Counters, Rates};
+use crate::persistence::append_only::AppendOnlyFigures;
 use crate::persistence::load::LoadFigures;
 use crate::shard::ShardStats;
 
@@ -111,6 +112,7 @@ pub struct ServerFacts<'a> {
     pub now_unix_us: u64,
     pub loading: bool,
     pub persistence: crate::persistence::status::Figures,
+    pub append_only: AppendOnlyFigures,
     pub load: LoadFigures,
     pub allocator: Allocator,
     pub startup_bytes: u64,

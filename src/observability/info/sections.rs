@@ -104,7 +104,7 @@ pub(super) fn memory(report: &Report<'_>, lines: &mut Lines) {
     lines.add("mem_clients_slaves", 0);
     lines.add("mem_clients_normal", report.total.clients.bytes);
     lines.add("mem_cluster_links", 0);
-    lines.add("mem_aof_buffer", 0);
+    lines.add("mem_aof_buffer", report.server.append_only.waiting_bytes);
     lines.add("mem_allocator", Allocator::name());
     lines.add("active_defrag_running", 0);
     lines.add("lazyfree_pending_objects", report.total.lazy_pending);
@@ -141,18 +141,33 @@ pub(super) fn persistence(report: &Report<'_>, lines: &mut Lines) {
     lines.add("rdb_last_cow_size", figures.last_cow_bytes);
     lines.add("rdb_last_load_keys_expired", server.load.keys_expired);
     lines.add("rdb_last_load_keys_loaded", server.load.keys_loaded);
-    lines.add("aof_enabled", 0);
-    lines.add("aof_rewrite_in_progress", 0);
-    lines.add("aof_rewrite_scheduled", 0);
-    lines.add("aof_last_rewrite_time_sec", -1);
-    lines.add("aof_current_rewrite_time_sec", -1);
-    lines.add("aof_last_bgrewrite_status", "ok");
-    lines.add("aof_rewrites", 0);
-    lines.add("aof_rewrites_consecutive_failures", 0);
-    lines.add("aof_last_write_status", "ok");
+    let aof = &server.append_only;
+    let rewrites = figures.progress.kind == Some(ChildKind::AofBase);
+    let status = |failed: bool| if failed { "err" } else { "ok" };
+    lines.add("aof_enabled", u8::from(aof.enabled));
+    lines.add("aof_rewrite_in_progress", u8::from(rewrites));
+    lines.add("aof_rewrite_scheduled", u8::from(aof.scheduled));
+    lines.add("aof_last_rewrite_time_sec", aof.rewrite_seconds);
+    let began_s = aof.rewrite_began_s.filter(|_| rewrites);
+    lines.add(
+        "aof_current_rewrite_time_sec",
+        began_s.map_or(-1, |began_s| (server.now_unix_us / 1_000_000).saturating_sub(began_s) as i64),
+    );
+    lines.add("aof_last_bgrewrite_status", status(aof.rewrite_failed));
+    lines.add("aof_rewrites", aof.rewrites);
+    lines.add("aof_rewrites_consecutive_failures", aof.failures);
+    lines.add("aof_last_write_status", status(aof.failed));
     lines.add("aof_last_cow_size", figures.aof_last_cow_bytes);
     lines.add("module_fork_in_progress", 0);
     lines.add("module_fork_last_cow_size", 0);
+    if aof.enabled {
+        lines.add("aof_current_size", aof.bytes);
+        lines.add("aof_base_size", aof.base_bytes);
+        lines.add("aof_pending_rewrite", u8::from(aof.scheduled));
+        lines.add("aof_buffer_length", aof.waiting_bytes);
+        lines.add("aof_pending_bio_fsync", aof.syncing);
+        lines.add("aof_delayed_fsync", aof.syncs_slow);
+    }
     if server.loading {
         let load = &server.load;
         lines.add("loading_start_time", load.start_time);
@@ -377,6 +392,7 @@ mod tests {
             replication_id: "repl".into(),
             port: 7,
             started_unix_ms: 1_000_000,
+            append_only: Default::default(),
             now_unix_us: 87_401_000_000,
             persistence: Default::default(),
             loading: false,

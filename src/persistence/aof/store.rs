@@ -95,6 +95,13 @@ impl<D: Disk> Store<D> {
         Ok(number)
     }
 
+    /// A number that no file has: for a base with nothing behind it.
+    pub fn reserve(&self) -> u64 {
+        let mut state = self.state();
+        state.next += 1;
+        state.next - 1
+    }
+
     /// Makes the files of the next generation and names them in the list, so that the cores can go on in them from a
     /// moment of their choice on. With the file off (`run` is new then) they are not named before there is a base.
     pub fn prepare(&self, shards: u32, new_run: Option<u64>) -> Result<u64, StoreError> {
@@ -119,14 +126,24 @@ impl<D: Disk> Store<D> {
     }
 
     /// A snapshot of the moment at which the segments of a generation were begun is complete: it replaces everything
-    /// before. Returns how many files were removed; nothing is removed before the list is durable.
-    pub fn rebase(&self, generation: u64, after: Vec<u64>, base_bytes: u64) -> Result<usize, StoreError> {
+    /// before; nothing follows it if the journals are off. Returns how many files were removed; nothing is removed before the list is durable.
+    pub fn rebase(
+        &self,
+        generation: u64,
+        after: Option<Vec<u64>>,
+        base_bytes: u64,
+    ) -> Result<usize, StoreError> {
         let mut state = self.state();
         let mut manifest = Manifest { base: Some(self.base_name(generation)), ..Manifest::default() };
-        let shards = after.len() as u32;
-        manifest.generations.push(Generation { number: generation, shards, after: Some(after), ends: None });
-        let later = state.manifest.generations.iter().filter(|later| later.number > generation);
-        manifest.generations.extend(later.cloned());
+        if let Some(after) = after {
+            let shards = after.len() as u32;
+            manifest.generations.push(Generation {
+                number: generation,
+                shards,
+                after: Some(after),
+                ends: None,
+            });
+        }
         self.replace(&manifest)?;
         let needed = manifest.files(&self.name);
         let old = std::mem::replace(&mut state.manifest, manifest);
