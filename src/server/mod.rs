@@ -5,6 +5,7 @@
 //! files the server made (pid file, unix socket) are removed.
 
 pub mod append_only;
+mod check_append_only;
 mod check_files;
 pub mod cli;
 mod core_main;
@@ -64,6 +65,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             if can_run { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Request::CheckRdb(path) => check_files::check_rdb(&path),
+        Request::CheckAof { path, fix } => check_append_only::check_aof(&path, fix),
         Request::ExportAof(start, to) => match serve(start, Purpose::Export(to)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
