@@ -27,6 +27,7 @@ fn table() -> &'static CommandTable {
 /// What the cores would get: the commands of each shard in order, with the database as the first word.
 fn load(path: &Path, shards: usize, policy: TailPolicy) -> (Vec<Commands>, Result<Tail, LoadError>) {
     let (feeds, inboxes) = Feeds::new(shards, Arc::default(), Arc::new(Progress::default()));
+
     std::thread::scope(|scope| {
         let cores: Vec<_> = inboxes
             .into_iter()
