@@ -130,8 +130,11 @@ fn apply(shared: &Shared, config: &Config, changed: &Changed) -> Result<(), Refu
         let directory = Path::new(std::ffi::OsStr::from_bytes(config.get(DIR)));
         std::env::set_current_dir(directory).map_err(|error| reason(&error))?;
     } else if is(APPENDONLY.place()) && config.get(APPENDONLY) {
-        shared.log.warning("CONFIG SET appendonly yes: persistence is not available yet");
-        return Err("Unable to turn on AOF. Check server logs.".into());
+        // The base is written in the background; it begins at once.
+        shared.append_only.files_or_open(config).map_err(|error| {
+            shared.log.warning(format!("Can't turn the append only file on: {error}"));
+            Refusal::from("Unable to turn on AOF. Check server logs.")
+        })?;
     } else if is(TLS_PORT.place()) && config.get(TLS_PORT) != 0 {
         shared.log.warning("CONFIG SET tls-port: TLS is not available yet");
         return Err("Unable to listen on this port. Check server logs.".into());

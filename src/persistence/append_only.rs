@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering::R
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// In the directory, so that no second server uses it.
-const LOCK_FILE: &str = "pinion.lock";
+pub const LOCK_FILE: &str = "pinion.lock";
 
 pub struct AppendOnlyFiles {
     pub store: Store<Directory>,

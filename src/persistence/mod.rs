@@ -6,6 +6,7 @@
 pub mod aof;
 pub mod append_only;
 pub mod check;
+pub mod check_aof;
 pub mod child;
 pub mod export;
 pub mod load;

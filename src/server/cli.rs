@@ -49,6 +49,12 @@ struct Flags {
     /// Tell what is in an RDB file, or what is wrong with it and where, and exit
     #[arg(long, value_name = "FILE")]
     check_rdb: Option<PathBuf>,
+    /// Tell what is damaged in an append-only file (its list, its directory, or one file of commands), and exit
+    #[arg(long, value_name = "FILE|DIR")]
+    check_aof: Option<PathBuf>,
+    /// With --check-aof: drop what is damaged, after a question
+    #[arg(long, requires = "check_aof")]
+    fix: bool,
 }
 
 /// What to do.
@@ -58,6 +64,10 @@ pub enum Request {
     CheckSystem(Start),
     ExportAof(Start, PathBuf),
     CheckRdb(PathBuf),
+    CheckAof {
+        path: PathBuf,
+        fix: bool,
+    },
     /// Print and exit: help and version to the standard output, mistakes to the standard error.
     Exit {
         text: String,
@@ -75,12 +85,16 @@ pub struct Start {
 /// The flag that a link's name stands for: `pinion-check-rdb FILE` is `pinion-server --check-rdb FILE`.
 pub fn flag_of_program(name: &OsStr) -> Option<&'static str> {
     let name = Path::new(name).file_name()?.to_str()?;
-    name.ends_with("check-rdb").then_some("--check-rdb")
+    ["--check-rdb", "--check-aof"].into_iter().find(|flag| name.ends_with(&flag[2..]))
 }
 
 /// Reads the arguments behind the program's name, and the files that they name.
 pub fn read(arguments: impl IntoIterator<Item = OsString>, files: &mut dyn Files) -> Request {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    // As redis-check-aof has it: the flag before the file.
+    if let Some(at) = arguments.windows(2).position(|pair| pair[0] == "--check-aof" && pair[1] == "--fix") {
+        arguments.swap(at, at + 1);
+    }
     let (own, others) = split(arguments);
     let flags = match Flags::try_parse_from([OsString::from("pinion-server")].into_iter().chain(own)) {
         Ok(flags) => flags,
@@ -92,6 +106,9 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>, files: &mut dyn Files
 
     if let Some(file) = flags.check_rdb {
         return Request::CheckRdb(file);
+    }
+    if let Some(path) = flags.check_aof {
+        return Request::CheckAof { path, fix: flags.fix };
     }
 
     let mut source = command_line::read(&others);
@@ -150,9 +167,12 @@ fn split(mut arguments: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
 fn words_of_flag(argument: &OsString) -> usize {
     match argument.to_str() {
         Some("--help" | "--version" | "--check-system") => 1,
-        Some("--shards" | "--check-rdb" | "--export-aof") => 2,
+        Some("--fix") => 1,
+        Some("--shards" | "--check-rdb" | "--check-aof" | "--export-aof") => 2,
         Some(text)
-            if ["--shards=", "--check-rdb=", "--export-aof="].iter().any(|flag| text.starts_with(flag)) =>
+            if ["--shards=", "--check-rdb=", "--check-aof=", "--export-aof="]
+                .iter()
+                .any(|flag| text.starts_with(flag)) =>
         {
             1
         }
@@ -302,7 +322,7 @@ mod tests {
     fn one_warning_names_what_has_no_effect() {
         let file = "appendonly yes\nio-threads 4\nport 1\nuser a on\nhz 10\nrepl-timeout 60";
         let start = serve(file, &["/etc/redis.conf"]);
-        let expected = "Not yet implemented, accepted without an effect: io-threads, appendonly, user";
+        let expected = "Not yet implemented, accepted without an effect: io-threads, user";
         assert_eq!(start.warnings, [expected]);
         assert!(serve("", &[]).warnings[0].contains("defaults"));
     }
@@ -316,6 +336,15 @@ mod tests {
         ] {
             let Request::CheckRdb(path) = request("", arguments) else { panic!("{arguments:?}") };
             assert_eq!(path.to_str(), Some("dump.rdb"));
+        }
+        for (arguments, wanted) in [
+            (&["--check-aof", "dir"][..], false),
+            (&["--check-aof", "--fix", "dir"], true),
+            (&["--fix", "--check-aof=dir"], true),
+            (&["--check-aof", "dir", "--fix"], true),
+        ] {
+            let Request::CheckAof { path, fix } = request("", arguments) else { panic!("{arguments:?}") };
+            assert_eq!((path.to_str(), fix), (Some("dir"), wanted));
         }
         assert_eq!(exit(&["--check-rdb"]).1, 2);
         assert_eq!(flag_of_program(OsStr::new("/usr/bin/pinion-check-rdb")), Some("--check-rdb"));

@@ -6,7 +6,7 @@ use pinion::disk::{Disk, FaultRates, SimulatedDisk};
 use pinion::persistence::aof::faults::Faults;
 use pinion::persistence::aof::format::{Header, MARK_BYTES, START, durable_claimed};
 use pinion::persistence::aof::manifest::{Manifest, manifest_name};
-use pinion::persistence::aof::recovery::{Reason, Recovered, RecoveryError, recover};
+use pinion::persistence::aof::recovery::{Mercy, Reason, Recovered, RecoveryError, recover, recover_with};
 use pinion::shard::journal::record::{Decoded, Record};
 use std::collections::HashMap;
 
@@ -177,6 +177,7 @@ impl World {
                 Reason::Torn(_) => self.seen.torn += 1,
                 Reason::Incomplete { .. } => self.seen.incomplete += 1,
                 Reason::Gap => self.seen.gaps += 1,
+                Reason::Damaged(_) => return Err("mercy without need".to_owned()),
             }
             self.tell(|| format!("  {loss:?}"));
         }
@@ -266,7 +267,7 @@ impl World {
         let verdict = match result {
             Err(RecoveryError::Damaged { offset, .. }) if offset <= at as u64 => {
                 self.seen.refused += 1;
-                Ok(())
+                self.mend(&manifest, file, at)
             }
             Err(error) => Err(format!("{file}, damaged at {at}: {error}")),
             Ok(_) if claimed > at as u64 || is_closed => {
@@ -280,6 +281,20 @@ impl World {
         };
         self.disk.corrupt(file, at, mask);
         verdict
+    }
+
+    /// A fix cuts before the damage, and what it leaves loads.
+    fn mend(&self, manifest: &Manifest, file: &str, at: usize) -> Result<(), String> {
+        let mended = recover_with(&self.disk, NAME, manifest, Mercy::ForDamage, self.faults)
+            .map_err(|error| format!("no fix: {error}"))?;
+        let end =
+            mended.segments.iter().find(|segment| segment.file == file).map_or(START, |found| found.end);
+        if end > at as u64 || !mended.losses.iter().any(|loss| loss.file == file) {
+            return Err(format!("a fix leaves the damage of {file} at {at}"));
+        }
+        let again = recover(&self.disk, NAME, &mended.manifest, self.faults);
+        let again = again.map_err(|error| format!("what is fixed does not load: {error}"))?;
+        if again.losses.is_empty() { Ok(()) } else { Err("what is fixed loses more".to_owned()) }
     }
 }
 

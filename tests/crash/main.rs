@@ -7,7 +7,6 @@
 //! ```
 
 #[path = "../support/mod.rs"]
-#[allow(dead_code)]
 mod support;
 
 mod writer;
@@ -43,7 +42,12 @@ fn round(
             let stop = &stop;
             scope.spawn(move || writer.write(address, stop));
         }
-        std::thread::sleep(length);
+        // Rewrites and dumps are under way, or are not: what it says does not matter.
+        let saving = ["BGREWRITEAOF", "BGSAVE", "PING"][random.index(3)];
+        let before = random.below(length.as_millis() as u64);
+        std::thread::sleep(Duration::from_millis(before));
+        server.connect().command(&[saving]);
+        std::thread::sleep(length - Duration::from_millis(before));
         server.kill();
         stop.store(true, Ordering::Relaxed);
         Instant::now()

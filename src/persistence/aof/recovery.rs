@@ -70,6 +70,17 @@ pub enum Reason {
     Incomplete { transaction: u64 },
     /// The end of the segment before is missing.
     Gap,
+    /// What stands here was durable and is not what was written; only with [`Mercy::ForDamage`].
+    Damaged(&'static str),
+}
+
+/// What becomes of damage.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mercy {
+    /// It is refused.
+    None,
+    /// It is cut away with all that comes behind it, for a fix that somebody has asked for.
+    ForDamage,
 }
 
 /// A segment as it was read.
@@ -83,6 +94,8 @@ pub struct Scan {
     transactions: Vec<Place>,
     /// Why it ends where it ends, if bytes follow.
     pub torn: Option<&'static str>,
+    /// The same, if it is damage that was shown mercy.
+    pub damaged: Option<&'static str>,
 }
 
 /// Where a transaction's part stands.
@@ -103,8 +116,18 @@ pub struct Damage {
 }
 
 /// Reads a segment: up to `closed_at`, if it is closed, or as far as it makes sense.
-pub fn scan(file: &[u8], header: &Header, closed_at: Option<u64>, faults: Faults) -> Result<Scan, Damage> {
+pub fn scan(
+    file: &[u8],
+    header: &Header,
+    closed_at: Option<u64>,
+    mercy: Mercy,
+    faults: Faults,
+) -> Result<Scan, Damage> {
     let limit = closed_at.map_or(file.len(), |end| usize::try_from(end).unwrap_or(usize::MAX));
+    if limit > file.len() && mercy == Mercy::ForDamage {
+        let scan = self::scan(file, header, Some(file.len() as u64), mercy, faults)?;
+        return Ok(Scan { damaged: scan.damaged.or(Some("the file is too short")), ..scan });
+    }
     if limit > file.len() {
         return Err(Damage { offset: file.len() as u64, problem: "the file is too short" });
     }
@@ -147,7 +170,12 @@ pub fn scan(file: &[u8], header: &Header, closed_at: Option<u64>, faults: Faults
     if let Some(end) = closed_at
         && offset != end
     {
-        return Err(Damage { offset, problem: problem.unwrap_or("records are missing") });
+        let problem = problem.unwrap_or("records are missing");
+        if mercy == Mercy::ForDamage {
+            scan.damaged = Some(problem);
+            return Ok(scan);
+        }
+        return Err(Damage { offset, problem });
     }
     if closed_at.is_none()
         && let Some(problem) = problem
@@ -159,6 +187,10 @@ pub fn scan(file: &[u8], header: &Header, closed_at: Option<u64>, faults: Faults
             Some(durable) => durable > offset,
             None => false,
         };
+        if is_damage && mercy == Mercy::ForDamage {
+            scan.damaged = Some(problem);
+            return Ok(scan);
+        }
         if is_damage {
             return Err(Damage { offset, problem });
         }
@@ -174,10 +206,29 @@ pub fn recover<D: Disk>(
     manifest: &Manifest,
     faults: Faults,
 ) -> Result<Recovered, RecoveryError> {
+    recover_with(disk, append_filename, manifest, Mercy::None, faults)
+}
+
+/// As `recover`, with or without mercy for damage.
+pub fn recover_with<D: Disk>(
+    disk: &D,
+    append_filename: &str,
+    manifest: &Manifest,
+    mercy: Mercy,
+    faults: Faults,
+) -> Result<Recovered, RecoveryError> {
     let mut scans = Vec::new();
-    for generation in &manifest.generations {
-        let scan = |shard| scan_file(disk, append_filename, generation, shard, faults);
+    let mut manifest = manifest.clone();
+    for (index, generation) in manifest.generations.iter().enumerate() {
+        let scan = |shard| scan_file(disk, append_filename, generation, shard, mercy, faults);
         scans.push((0..generation.shards).map(scan).collect::<Result<Vec<Scanned>, _>>()?);
+        let is_damaged = |scanned: &Scanned| scanned.scan.damaged.is_some();
+        if generation.ends.is_some() && scans[index].iter().any(is_damaged) {
+            // What comes later was written on top of what is lost; this one is cut like an open one.
+            manifest.generations.truncate(index + 1);
+            manifest.generations[index].ends = None;
+            break;
+        }
     }
     let mut losses = Vec::new();
     let open = manifest.generations.iter().position(|generation| generation.ends.is_none());
@@ -224,6 +275,7 @@ fn scan_file<D: Disk>(
     append_filename: &str,
     generation: &Generation,
     shard: u32,
+    mercy: Mercy,
     faults: Faults,
 ) -> Result<Scanned, RecoveryError> {
     let file = segment_name(append_filename, generation.number, shard);
@@ -234,7 +286,7 @@ fn scan_file<D: Disk>(
         return Err(damaged(0, "the header is that of another segment"));
     }
     let closed_at = generation.ends.as_ref().map(|ends| ends[shard as usize]);
-    let scan = scan(&bytes, &header, closed_at, faults);
+    let scan = scan(&bytes, &header, closed_at, mercy, faults);
     let scan = scan.map_err(|Damage { offset, problem }| damaged(offset, problem))?;
     Ok(Scanned { run: header.run, scan, file })
 }
@@ -272,7 +324,9 @@ fn chains(
     let mut chains: Vec<Chain> = Vec::with_capacity(shards);
     for shard in 0..shards {
         let mut chain = Chain::default();
-        let mut last = generations[0].after.as_ref().expect("the manifest was checked")[shard];
+        let first = scans[0][shard].scan.sequences.map_or(1, |(first, _)| first);
+        // Only a closed one may lack it, and is here only if it is damaged.
+        let mut last = generations[0].after.as_ref().map_or(first.wrapping_sub(1), |after| after[shard]);
         for (index, generation) in generations.iter().enumerate() {
             let Scanned { file, scan, .. } = &mut scans[index][shard];
             let after = generation.after.as_ref().map(|after| after[shard]);
@@ -360,7 +414,9 @@ impl Chain {
                     scan.end = START;
                 }
                 _ => {
-                    if let Some(problem) = scan.torn {
+                    if let Some(problem) = scan.damaged {
+                        lose(scan.end, 0, Reason::Damaged(problem));
+                    } else if let Some(problem) = scan.torn {
                         lose(scan.end, 0, Reason::Torn(problem));
                     }
                 }

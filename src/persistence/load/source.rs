@@ -100,6 +100,7 @@ impl AppendOnly {
                 Reason::Incomplete { transaction } => {
                     format!("transaction {transaction} over several shards is not complete")
                 }
+                Reason::Damaged(problem) => format!("it is damaged: {problem}"),
                 Reason::Gap => "the end of the segment before is missing".into(),
             };
             let (file, offset, records) = (&loss.file, loss.offset, loss.records);
