@@ -118,6 +118,13 @@ impl Keyspace {
         }
     }
 
+    /// Announces that an empty keyspace will get about so many keys, and how many of them with a deadline: what they
+    /// are then inserted into has its final size already. Without effect on one that is not empty.
+    pub fn reserve(&mut self, keys: usize, with_deadline: usize) {
+        self.table.reserve(keys);
+        self.expires.reserve(with_deadline);
+    }
+
     pub fn len(&self) -> usize {
         self.table.len()
     }

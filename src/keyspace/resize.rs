@@ -9,9 +9,15 @@
 //! items. Where hashes collide so much that splitting would only deepen the directory, the
 //! segment grows beyond the ladder instead.
 //!
+//! Who knows how many items will come says so in advance ([`Table::reserve`]): the directory is as deep then as they
+//! need it at once, and a segment that outgrows its first bucket gets its final size in one step. A segment that stays
+//! empty costs one bucket, so that an announcement that does not come true costs little, and one of too few items is
+//! only slower. The table afterwards is as it would have become.
+//!
 //! Invariants: those of `table`; and
 //!   R1  A rebuild moves at most the items of two segments, and looks at the items' keys only when the
 //!       window of hash bits must move on, at depths divisible by 8.
+//!   R2  A reservation is of an empty table, and ends when anything in it shrinks.
 
 use super::group::Item;
 use super::table::{DEPTH_MAX, Rehash, Segment, Table, Window, capacity};
@@ -26,6 +32,9 @@ const SPLIT_SIZE: usize = 73;
 
 /// Two segments become one if together they fill about three quarters of the largest.
 const MERGED_ITEMS_MAX: usize = 615;
+
+/// Deep enough for ten billion items.
+const RESERVED_DEPTH_MAX: u32 = 24;
 
 /// Items per directory place below which the directory does not double.
 const ITEMS_PER_PLACE_MIN: usize = 48;
@@ -44,14 +53,51 @@ fn size_for(items: usize) -> usize {
     }
 }
 
+/// What segments become that outgrow their first bucket, if they have this depth.
+#[derive(Clone, Copy)]
+pub(super) struct Reservation {
+    depth: u32,
+    n: usize,
+}
+
 impl Table {
+    /// Prepares an empty table for about so many items. Takes time and memory in proportion to their number, though
+    /// far less than the items will: for loading, not for commands.
+    pub(super) fn reserve(&mut self, items: usize) {
+        let mut depth = 0;
+        while items >> depth > capacity(LADDER_TOP) && depth < RESERVED_DEPTH_MAX {
+            depth += 1;
+        }
+        if self.len > 0 || self.depth > 0 {
+            return;
+        }
+        // Segments differ by chance. Few get less than this; the others may have to grow once more.
+        let mean = items >> depth;
+        let n = size_for(mean.saturating_sub(2 * mean.isqrt()).min(capacity(LADDER_TOP)));
+        self.reservation = (n > 1).then_some(Reservation { depth, n });
+        if depth == 0 {
+            return;
+        }
+        self.free_segment(self.directory[0], &mut []);
+        let mut directory = Vec::with_capacity(1 << depth);
+        for place in 0..1u64 << depth {
+            directory.push(Segment::new(&mut self.pool, 1, place << (64 - depth), depth));
+        }
+        (self.directory, self.depth) = (directory, depth);
+        self.segments_of_depth[0] = 0;
+        self.segments_of_depth[depth as usize] = 1 << depth;
+    }
+
     /// Makes the full segment whose first place is `first` larger, or two of it.
     #[cold]
     #[inline(never)]
     pub(super) fn make_room(&mut self, first: usize, rehash: Rehash<'_>) {
         let segment = self.directory[first];
         let (n, depth) = (segment.n(), segment.depth());
-        if n < LADDER_TOP {
+        let reserved = self.reservation.filter(|reserved| n == 1 && reserved.depth == depth);
+        if let Some(reserved) = reserved {
+            self.rebuild(first, reserved.n);
+        } else if n < LADDER_TOP {
             self.rebuild(first, size_for(capacity(n) + 1));
         } else if depth < self.depth || self.may_double() {
             self.split(first, rehash);
@@ -144,6 +190,7 @@ impl Table {
     #[cold]
     #[inline(never)]
     pub(super) fn give_room_back(&mut self, mut first: usize) {
+        self.reservation = None;
         if self.directory[first].n() <= SPLIT_SIZE {
             // A merged segment may be nearly empty still; two steps per removal are enough to keep up.
             for _ in 0..2 {

@@ -20,6 +20,7 @@
 //!   T4  A segment has at least one vacant slot, or room is made before an insertion.
 
 use super::group::{Bucket, Item, SLOTS};
+use super::resize::Reservation;
 use super::segment_pool::SegmentPool;
 use super::slab::Slab;
 use crate::base::prefetch;
@@ -190,6 +191,7 @@ pub(super) struct Table {
     /// How many segments have each depth.
     pub segments_of_depth: [u32; DEPTH_MAX as usize + 1],
     pub pool: SegmentPool,
+    pub reservation: Option<Reservation>,
 }
 
 impl Table {
@@ -198,7 +200,7 @@ impl Table {
         let directory = vec![Segment::new(&mut pool, 1, 0, 0)];
         let mut segments_of_depth = [0; DEPTH_MAX as usize + 1];
         segments_of_depth[0] = 1;
-        Self { directory, depth: 0, len: 0, segments_of_depth, pool }
+        Self { directory, depth: 0, len: 0, segments_of_depth, pool, reservation: None }
     }
 
     #[inline]

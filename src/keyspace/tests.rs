@@ -241,12 +241,19 @@ fn apply(keyspace: &mut Keyspace, model: &mut Model, step: Step) {
     }
 }
 
+/// How many keys, and how many with a deadline, are announced: seldom what comes.
+fn reservation() -> impl Strategy<Value = (usize, usize)> {
+    let count = || prop_oneof![Just(0), 0usize..2000, 0usize..40_000];
+    (count(), count())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     /// K1, K2, T1, T2 under random histories, for good and for bad hashes.
     #[test]
     fn any_history_agrees_with_the_model(
         hash in 0..HASHES.len(),
+        reserved in reservation(),
         steps in prop_oneof![
             proptest::collection::vec(step(8), 0..200),
             proptest::collection::vec(step(2000), 0..900),
@@ -254,6 +261,7 @@ proptest! {
     ) {
         let mut keyspace = keyspace_with(HASHES[hash]);
         let slab = Rc::clone(&keyspace.slab);
+        keyspace.reserve(reserved.0, reserved.1);
         let mut model = Model::new();
         for step in steps {
             apply(&mut keyspace, &mut model, step);
@@ -270,6 +278,7 @@ proptest! {
     #[test]
     fn scan_returns_what_stays_exactly_once(
         hash in 0..HASHES.len(),
+        reserved in reservation(),
         stay in 1u32..1500,
         count in 1usize..50,
         churn in proptest::collection::vec((any::<bool>(), 1u32..2000), 0..30),
@@ -278,6 +287,7 @@ proptest! {
         let scale = if hash == 0 { 1 } else { 10 };
         let stay = stay / scale + 1;
         let mut keyspace = keyspace_with(HASHES[hash]);
+        keyspace.reserve(reserved.0, reserved.1);
         for number in 0..stay {
             keyspace.set_string(&key_of(number), b"x", Ttl::Clear);
         }
@@ -337,6 +347,50 @@ fn a_table_grows_and_shrinks_through_all_depths() {
     check(&keyspace);
     let empty = keyspace.table_shape();
     assert!(empty.bytes < 4096, "memory comes back: {empty:?}");
+}
+
+/// What is announced ends as what comes unannounced: as deep, and as large within one percent.
+#[test]
+fn a_reserved_table_becomes_what_it_would_have_become() {
+    let filled = |keys: u32, reserved: usize| {
+        let mut keyspace = keyspace();
+        keyspace.reserve(reserved, reserved / 2);
+        for number in 0..keys {
+            let ttl = if number % 2 == 0 { Ttl::At(NOW) } else { Ttl::Clear };
+            keyspace.set_string(&key_of(number), b"value", ttl);
+        }
+        check(&keyspace);
+        (keyspace.table.depth, keyspace.table_shape().bytes, keyspace.slab.used_bytes())
+    };
+    for keys in [100, 800, 1000, 10_000, 33_000, 50_000, 64_000, 100_000] {
+        let (expected, found) = (filled(keys, 0), filled(keys, keys as usize));
+        let close = |one: usize, other: usize| one.abs_diff(other) * 100 <= one.max(other) + 100 * 64;
+        assert!(close(expected.1, found.1), "{keys}: {expected:?} {found:?}");
+        assert!(close(expected.2, found.2), "{keys}: {expected:?} {found:?}");
+        assert!(found.0 <= expected.0 + 1, "{keys}: {expected:?} {found:?}");
+    }
+}
+
+/// A count that is not true costs one bucket and its place in the directory for hundreds of keys that do not come.
+#[test]
+fn what_does_not_come_costs_little() {
+    const ANNOUNCED: usize = 1_000_000;
+    let mut keyspace = keyspace();
+    keyspace.reserve(ANNOUNCED, 0);
+    let bytes = keyspace.table_shape().bytes;
+    assert!((1024..ANNOUNCED / 4).contains(&bytes), "{bytes}");
+    keyspace.reserve(usize::MAX, usize::MAX / 2);
+    assert_eq!(keyspace.table_shape().bytes, bytes, "once");
+    for number in 0..1000 {
+        keyspace.set_string(&key_of(number), b"value", Ttl::Clear);
+    }
+    check(&keyspace);
+    for number in 0..1000 {
+        assert!(keyspace.remove(&key_of(number)));
+    }
+    check(&keyspace);
+    let empty = keyspace.table_shape().bytes;
+    assert!(empty <= bytes, "{empty}");
 }
 
 /// P1: segments stay packed while tables grow and shrink at random, and all memory comes back.

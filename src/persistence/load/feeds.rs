@@ -25,6 +25,12 @@ pub type HopResult = (usize, Contribution);
 pub enum Job {
     Commands(CommandBatch),
     Entries(EntryBatch),
+    /// About so many keys are to come.
+    Reserve {
+        db: usize,
+        keys: usize,
+        expires: usize,
+    },
     /// One shard's work in one hop of a command over several shards.
     Hop {
         db: usize,

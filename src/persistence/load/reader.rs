@@ -17,6 +17,7 @@ pub struct Reader {
     name: String,
     /// Of the file; less if only a part of it is to be read.
     end: u64,
+    file_bytes: u64,
     /// Where in the file `bytes` begins.
     start: u64,
     bytes: Piece,
@@ -32,7 +33,7 @@ impl Reader {
         let failed = |source| LoadError::Open { file: name.clone(), source };
         let file = File::open(path).map_err(failed)?;
         let end = file.metadata().map_err(failed)?.len();
-        Ok(Self { file, name, end, start: 0, bytes: Piece::default(), at: 0 })
+        Ok(Self { file, name, end, file_bytes: end, start: 0, bytes: Piece::default(), at: 0 })
     }
 
     /// A reader of the same file from one place to another.
@@ -42,7 +43,8 @@ impl Reader {
     pub fn part(&self, start: u64, end: u64) -> Result<Self, LoadError> {
         let failed = |source| LoadError::Open { file: self.name.clone(), source };
         let file = self.file.try_clone().map_err(failed)?;
-        Ok(Self { file, name: self.name.clone(), end, start, bytes: Piece::default(), at: 0 })
+        let (name, file_bytes) = (self.name.clone(), self.file_bytes);
+        Ok(Self { file, name, end, file_bytes, start, bytes: Piece::default(), at: 0 })
     }
 
     /// Some bytes apart from the reading.
@@ -62,6 +64,11 @@ impl Reader {
 
     pub fn end(&self) -> u64 {
         self.end
+    }
+
+    /// Of the whole file, also if only a part of it is read.
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes
     }
 
     /// Bytes behind the piece.

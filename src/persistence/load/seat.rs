@@ -106,6 +106,7 @@ impl Seat {
                 }
                 self.inbox.common.progress.loaded(batch.weight);
             }
+            Job::Reserve { db, keys, expires } => core.shard.databases[db].reserve(keys, expires),
             Job::Hop { db, place, run, result } => {
                 let done = run(&mut core.shard.context(db, UnixMillis(0), true));
                 // Nobody waits for it if loading has stopped.

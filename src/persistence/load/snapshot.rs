@@ -22,6 +22,9 @@ const CHECKSUM: usize = 8;
 /// A batch with this many keys is sent before its piece is read.
 const ITEMS_MAX: usize = 16_384;
 
+/// Keys are reserved for as if each took no more of the file than this. Most take more; a count beyond is not believed.
+const KEY_BYTES: u64 = 8;
+
 /// How a snapshot is to be taken.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotPolicy {
@@ -68,6 +71,8 @@ pub struct SnapshotFeeder<'a> {
     checksum: u64,
     summed: usize,
     db: usize,
+    /// Keys that the rest of the file may hold beyond those that are reserved for.
+    reservable: u64,
     /// The bytes end where another part begins.
     is_part: bool,
     about: About,
@@ -78,6 +83,7 @@ impl<'a> SnapshotFeeder<'a> {
         let file: Arc<str> = reader.name().into();
         let batches = (0..feeds.shards()).map(|_| EntryBatch::default()).collect();
         let (piece, summed) = (reader.piece().clone(), reader.place());
+        let reservable = reader.file_bytes() / KEY_BYTES;
         Self {
             reader,
             feeds,
@@ -90,6 +96,7 @@ impl<'a> SnapshotFeeder<'a> {
             checksum: 0,
             summed,
             db: 0,
+            reservable,
             is_part: false,
             about: About::default(),
         }
@@ -216,10 +223,21 @@ impl<'a> SnapshotFeeder<'a> {
                 self.db = *db as usize;
             }
             Item::Function(_) => self.about.functions += 1,
-            Item::ResizeDb { .. } | Item::SlotInfo => {}
+            Item::ResizeDb { keys, expires } => self.reserve(*keys, *expires)?,
+            Item::SlotInfo => {}
             Item::Entry(_) | Item::End { .. } => unreachable!("taken by the caller"),
         }
         Ok(())
+    }
+
+    /// Announces to each shard its part of what a database has.
+    fn reserve(&mut self, keys: u64, expires: u64) -> Result<(), LoadError> {
+        let keys = keys.min(self.reservable);
+        self.reservable -= keys;
+        let (db, shards) = (self.db, self.feeds.shards());
+        let part = |count: u64| (count / shards as u64) as usize;
+        let (keys, expires) = (part(keys), part(expires.min(keys)));
+        (0..shards).try_for_each(|shard| self.feeds.send(shard, Job::Reserve { db, keys, expires }))
     }
 
     /// The checksum stands in the last bytes before `end`.

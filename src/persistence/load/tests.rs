@@ -175,8 +175,11 @@ fn load_snapshot(path: &Path, verify: bool) -> Result<(Shard, u64), LoadError> {
         });
         let mut failure = None;
         for job in inbox.jobs {
-            let Job::Entries(batch) = job else { panic!("only entries are sent") };
-            failure = failure.or(batch.insert_into(&mut shard).err());
+            match job {
+                Job::Entries(batch) => failure = failure.or(batch.insert_into(&mut shard).err()),
+                Job::Reserve { db, keys, expires } => shard.databases[db].reserve(keys, expires),
+                _ => panic!("nothing else is sent"),
+            }
         }
         let about = feeder.join().expect("no panic")?;
         failure.map_or(Ok((shard, about.expired)), Err)
@@ -230,6 +233,27 @@ fn snapshots_cut_and_damaged_anywhere_are_refused() {
     let bare = [&whole[..whole.len() - 8], &[0; 8], b"more"].concat();
     write(&bare);
     assert!(load_snapshot(&path, true).is_ok());
+}
+
+#[test]
+fn a_count_that_cannot_be_is_not_believed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("file");
+    let mut out = Vec::new();
+    writer::write_header(VERSION, &mut out);
+    for db in 0..DATABASES {
+        writer::write_select_db(db, &mut out);
+        writer::write_resize_db(usize::MAX, usize::MAX, &mut out);
+    }
+    let options = WriteOptions { compress: true };
+    writer::write_entry(b"key", ValueRef::Str(b"value"), None, None, &options, &mut out);
+    writer::write_end(&mut out);
+    writer::write_checksum(crc64(0, &out), &mut out);
+    std::fs::write(&path, &out).expect("written");
+    let (shard, _) = load_snapshot(&path, true).expect("whole");
+    let bytes: usize = shard.databases.iter().map(|keyspace| keyspace.table_shape().bytes).sum();
+    assert!(bytes < DATABASES * 1024, "{bytes}");
+    assert_eq!(shard.databases[DATABASES - 1].len(), 1);
 }
 
 #[test]
