@@ -24,6 +24,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import chart
+import loading_suite
 import persistence_suite
 import servers
 import storm
@@ -102,6 +103,8 @@ def main():
 
     saves = [name for name in persistence_suite.NAMES if selected(name, "persistence", options)]
     persistence = persistence_suite.measure(saves, loader, options, SUBJECT) if saves else []
+    starts = [name for name in loading_suite.NAMES if selected(name, "persistence", options)]
+    persistence += loading_suite.measure(starts, loader, options, REFERENCE, SUBJECT) if starts else []
 
     report = {
         "machine": machine(options),

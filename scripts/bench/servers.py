@@ -14,13 +14,16 @@ START_SECONDS_MAX = 30
 
 
 class Server:
-    """One running server, pinned to some CPUs, without persistence, in a directory of its own."""
+    """One running server, pinned to some CPUs, in a directory of its own; without persistence, unless `flags` say so.
+    `files` is a directory whose contents are there when it starts."""
 
-    def __init__(self, name, command, cpus=None):
+    def __init__(self, name, command, cpus=None, files=None, flags=()):
         self.name = name
         self.port = free_port()
         self.directory = tempfile.mkdtemp(prefix="pinion-bench-")
-        argv = [*command, "--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", self.directory]
+        if files is not None:
+            shutil.copytree(files, self.directory, dirs_exist_ok=True)
+        argv = [*command, "--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", self.directory, *flags]
         if cpus is not None:
             argv = ["taskset", "-c", ",".join(map(str, cpus)), *argv]
         self.log_path = os.path.join(self.directory, "log")
@@ -77,6 +80,12 @@ class Server:
                     return int(line.split()[1]) * 1024
         raise SystemExit(f"bench: no resident size of {self.name}")
 
+    def end(self):
+        """An orderly end: everything is in its files. They stay until `stop`."""
+        with contextlib.suppress(OSError, ValueError):
+            self.call("SHUTDOWN", "NOSAVE")
+        self.process.wait()
+
     def stop(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
@@ -86,12 +95,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(specifications):
+def running(specifications, files=None, flags=()):
     """Starts (name, command, cpus) each; whatever happens, none survives."""
     servers = []
     try:
         for name, command, cpus in specifications:
-            servers.append(Server(name, command, cpus))
+            servers.append(Server(name, command, cpus, files, flags))
         yield servers
     finally:
         for server in servers:

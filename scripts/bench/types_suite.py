@@ -51,6 +51,7 @@ CELLS = (
     Cell("hset-of-10", "HSET hash:{100000} field5 {x8}", ":", (("HSET hash:{100000} " + TEN_FIELDS, 100_000),)),
     Cell("zadd", "ZADD board {1000000} m:{1000000}", ":", (("ZADD board {1000000} m:{1000000}", MILLION),)),
     Cell("zrange-100", "ZRANGE board 0 99", "*100", (("ZADD board {1000000} m:{1000000}", MILLION),)),
+    Cell("xadd", "XADD stream * field {x16}", "$", consumes=True),
     Cell("lrange-100", "LRANGE list 0 99", "*100", (("RPUSH list {x16}", 1000),)),
     Cell("hgetall-of-10", "HGETALL hash:{100000}", "*20", (("HSET hash:{100000} " + TEN_FIELDS, 100_000),)),
     Cell("sinter-10000", "SINTER one two", "*10000",

@@ -14,6 +14,9 @@ const DISTANCE_MAX: usize = 1 << 13;
 /// The three bytes of the longest copy.
 const LONG_COPY_BYTES: usize = 3;
 
+/// Bytes without a copy after which every second position is tried, then every third…
+const PATIENCE_BYTES: usize = 32;
+
 /// Why bytes could not be unpacked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Damaged;
@@ -38,34 +41,32 @@ pub fn compress(input: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> bool {
 /// `SLOTS` places, found by `BITS` bits of a hash of three bytes, where those bytes were last seen.
 fn pack<const SLOTS: usize, const BITS: u32>(input: &[u8], limit: usize, out: &mut Vec<u8>) -> bool {
     const { assert!(SLOTS == 1 << BITS) };
-    // Positions count from one: zero is a place that was never filled.
-    let mut seen = [0_u32; SLOTS];
+    // Positions without their high bits: they are hints, and what they hint at is compared.
+    let mut seen = [0_u16; SLOTS];
     let (mut at, mut literals) = (0, 0);
-    while at + COPY_MIN <= input.len() {
-        let slot = slot_of::<BITS>(input, at);
-        let candidate = seen[slot] as usize;
-        seen[slot] = at as u32 + 1;
-        // The position may have lost high bits: it is a hint, and what it hints at is compared.
-        let source = candidate.wrapping_sub(1);
-        let found = source < at
-            && at - source <= DISTANCE_MAX
-            && input[source..source + COPY_MIN] == input[at..at + COPY_MIN];
-        if !found {
-            at += 1;
+    while let Some(bytes) = three_bytes(input, at) {
+        let slot = slot_of::<BITS>(bytes);
+        let distance = usize::from((at as u16).wrapping_sub(seen[slot]));
+        seen[slot] = at as u16;
+        let source = at.wrapping_sub(distance);
+        let is_hint = (1..=DISTANCE_MAX).contains(&distance) && source < at;
+        if !is_hint || three_bytes(input, source) != Some(bytes) {
+            // The longer nothing repeats, the less is looked for.
+            at += 1 + (at - literals) / PATIENCE_BYTES;
             continue;
         }
-        let longest = (input.len() - at).min(COPY_MAX);
-        let same = |length: &usize| input[source + length] == input[at + length];
-        let length = COPY_MIN + (COPY_MIN..longest).take_while(same).count();
+        let end = input.len().min(at + COPY_MAX);
+        let both = input[source + COPY_MIN..].iter().zip(&input[at + COPY_MIN..end]);
+        let length = COPY_MIN + both.take_while(|(one, other)| one == other).count();
         if !put_literals(&input[literals..at], limit, out) || out.len() + LONG_COPY_BYTES > limit {
             return false;
         }
-        put_copy(length, at - source - 1, out);
+        put_copy(length, distance - 1, out);
         // The bytes within are worth remembering only near the end: that is where the next copy begins.
         let end = at + length;
-        for inside in end.saturating_sub(2).max(at + 1)..end {
-            if inside + COPY_MIN <= input.len() {
-                seen[slot_of::<BITS>(input, inside)] = inside as u32 + 1;
+        for inside in end - 2..end {
+            if let Some(bytes) = three_bytes(input, inside) {
+                seen[slot_of::<BITS>(bytes)] = inside as u16;
             }
         }
         at = end;
@@ -74,9 +75,15 @@ fn pack<const SLOTS: usize, const BITS: u32>(input: &[u8], limit: usize, out: &m
     put_literals(&input[literals..], limit, out)
 }
 
+/// The bytes at a position, if a fourth follows them: one load.
 #[inline]
-fn slot_of<const BITS: u32>(input: &[u8], at: usize) -> usize {
-    let bytes = u32::from_le_bytes([input[at], input[at + 1], input[at + 2], 0]);
+fn three_bytes(input: &[u8], at: usize) -> Option<u32> {
+    let bytes = input.get(at..)?.first_chunk::<4>()?;
+    Some(u32::from_le_bytes(*bytes) & 0x00ff_ffff)
+}
+
+#[inline]
+fn slot_of<const BITS: u32>(bytes: u32) -> usize {
     (bytes.wrapping_mul(0x9e37_79b1) >> (u32::BITS - BITS)) as usize
 }
 

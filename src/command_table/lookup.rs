@@ -20,8 +20,8 @@ pub struct Command {
     pub names: u8,
     /// Its only key is the first argument: the common case of routing.
     pub key_is_first: bool,
-    /// That key may hold a large collection, and the second argument names a part of it.
-    pub names_member: bool,
+    /// That key may hold a large collection, and this argument names a part of it.
+    pub names_member: Option<u8>,
 }
 
 pub struct CommandTable {
@@ -101,7 +101,14 @@ impl CommandTable {
     fn add(&mut self, spec: &'static CommandSpec, names: u8) -> u16 {
         let id = u16::try_from(self.commands.len()).expect("some hundred commands");
         let key_is_first = matches!(spec.keys, [only] if only.is_first_argument());
-        let names_member = key_is_first && matches!(spec.group, Group::Set | Group::Hash);
+        let names_member = match spec.group {
+            _ if !key_is_first => None,
+            Group::Set | Group::Hash => Some(2),
+            // Behind a score.
+            Group::SortedSet if matches!(spec.name, "ZADD" | "ZINCRBY") => Some(3),
+            Group::SortedSet => Some(2),
+            _ => None,
+        };
         self.commands.push(Command { spec, id, names, key_is_first, names_member });
         self.subcommands.push(Vec::new());
         id

@@ -13,6 +13,7 @@ use crate::command_table::{
 };
 use crate::config::rewrite;
 use crate::keyspace::{Entry, TableShape, Ttl};
+use crate::persistence::load::reload;
 use crate::resp::Reply;
 use crate::session::{CoreState, Session};
 use crate::shard::{CommandError, CommandResult, Shard, shard_of_key};
@@ -194,6 +195,9 @@ fn begin(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
             return Err(CommandError::built(text));
         }
         Action::RewriteConfig => super::config::rewrite_file(core, rewrite::rewrite_all)?,
+        Action::JournalStart | Action::JournalTake if core.appender.is_on() => {
+            return Err(CommandError::Text("ERR the append-only file reads the journal"));
+        }
         Action::Refused(text) => return Err(CommandError::Text(text)),
         Action::Log(text) => {
             core.shared.log.warning(format!("DEBUG LOG: {}", String::from_utf8_lossy(text)));
@@ -256,8 +260,12 @@ fn collect(core: &mut CoreState, asker: Asker, args: Args<'_>) -> Contribution {
             Box::new(())
         }
         Action::Reload => {
-            reload(core);
-            Box::new(())
+            let now = core.now.unix;
+            let reloaded = reload(&mut core.shard, now);
+            if let Err(error) = &reloaded {
+                core.shared.log.warning(format!("Error trying to load the RDB dump: {error}"));
+            }
+            Box::new(reloaded.is_ok())
         }
         Action::SetActiveExpire(active) => {
             core.shard.options.active_expire = active;
@@ -322,6 +330,9 @@ fn finish(
             reply.simple(&text);
         }
         Action::Protocol(kind) => protocol::reply(kind, reply)?,
+        Action::Reload if !parts.into_iter().all(taken::<bool>) => {
+            return Err(CommandError::Text("ERR Error trying to load the RDB dump, check server logs."));
+        }
         _ => reply.ok(),
     }
     Ok(())
@@ -392,33 +403,6 @@ fn fill(core: &mut CoreState, db: usize, count: u64, prefix: &[u8], size: Option
         if effects.journal.is_on() {
             effects.journal.effect(db, [b"SET", &key[..], &value].into_iter());
             effects.journal.seal();
-        }
-    }
-}
-
-/// What saving and loading would do to the data, without a file: keys past their deadline go, and strings take
-/// the form in which they would be loaded.
-fn reload(core: &mut CoreState) {
-    let now = core.now.unix;
-    let Shard { databases, effects, .. } = &mut *core.shard;
-    for (db, keyspace) in databases.iter_mut().enumerate() {
-        let keys: Vec<Vec<u8>> = keyspace.iter().map(|entry| entry.key().to_vec()).collect();
-        for key in keys {
-            let Some(detached) = keyspace.take(&key) else { continue };
-            if detached.deadline.is_some_and(|deadline| now > deadline) {
-                effects.expired(db, &key);
-                continue;
-            }
-            let ttl = detached.deadline.map_or(Ttl::Clear, Ttl::At);
-            match detached.value {
-                crate::types::Value::String(string) => {
-                    keyspace.set_string(&key, string.as_ref().as_bytes(&mut itoa::Buffer::new()), ttl);
-                }
-                #[allow(unreachable_patterns, reason = "strings are the only type so far")]
-                value => {
-                    keyspace.insert(&key, value, ttl);
-                }
-            }
         }
     }
 }

@@ -373,7 +373,7 @@ impl Connection {
             };
             let db = client.db;
             // Clients that pipeline do the same again and again.
-            let members = client.last_command.is_some_and(|id| core.table.by_id(id).names_member);
+            let member = client.last_command.and_then(|id| core.table.by_id(id).names_member);
             ahead.len = 0;
             let mut end = at;
             let mut failure = None;
@@ -419,10 +419,10 @@ impl Connection {
                 for hash in requests.iter().filter_map(|request| request.hash) {
                     core.shard.prefetch_entry(db, hash);
                 }
-                if members {
+                if let Some(place) = member {
                     let named = requests.iter().filter_map(|request| {
                         let argv = request.argv(bytes);
-                        Some((request.hash?, argv.get(1)?, argv.get(2)?))
+                        Some((request.hash?, argv.get(1)?, argv.get(usize::from(place))?))
                     });
                     core.shard.prefetch_members(db, named);
                 }

@@ -134,10 +134,14 @@ fn prefetch_batch(shard: &Shard, batch: &Batch, range: std::ops::Range<usize>) {
     }
     // Of the first database only: batches of several are rare.
     let db = batch.item(range.start).db;
-    if batch.item(range.start).command.names_member {
+    if let Some(place) = batch.item(range.start).command.names_member {
         let named = range.zip(hashes).filter_map(|(index, hash)| {
             let (item, argv) = (batch.item(index), batch.argv(index));
-            (item.db == db && item.command.names_member).then_some((hash, argv.get(1)?, argv.get(2)?))
+            (item.db == db && item.command.names_member == Some(place)).then_some((
+                hash,
+                argv.get(1)?,
+                argv.get(usize::from(place))?,
+            ))
         });
         shard.prefetch_members(db as usize, named);
     }

@@ -14,8 +14,9 @@
 //!       value is where it was and nobody changes it.
 //!   G2  Nobody leaves `hold_still` but by `open` or `abandoned`, and these two are final.
 
+use crate::base::Monotonic;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ const LOOK: Duration = Duration::from_millis(5);
 
 pub struct Gate<T> {
     state: AtomicU8,
+    /// When the first began to hold still, on the monotonic clock; 0 before.
+    first_ns: AtomicU64,
     places: Box<[AtomicPtr<T>]>,
     lock: Mutex<()>,
     changed: Condvar,
@@ -41,6 +44,7 @@ impl<T: Send> Gate<T> {
     pub fn new(places: usize) -> Self {
         Self {
             state: AtomicU8::new(GATHERING),
+            first_ns: AtomicU64::new(0),
             places: (0..places).map(|_| AtomicPtr::new(ptr::null_mut())).collect(),
             lock: Mutex::new(()),
             changed: Condvar::new(),
@@ -49,6 +53,9 @@ impl<T: Send> Gate<T> {
 
     /// Shows a value and waits until the gate is open; `give_up` says when not to wait for the gathering any longer.
     pub fn hold_still(&self, place: usize, value: &mut T, give_up: impl Fn() -> bool) {
+        let now_ns = Monotonic::now().0.max(1);
+        // Only the first may set it.
+        let _ = self.first_ns.compare_exchange(0, now_ns, Ordering::Relaxed, Ordering::Relaxed);
         let before = self.places[place].swap(value, Ordering::Release);
         assert!(before.is_null(), "each place is taken once");
         self.wait(|| self.is_final(), &give_up);
@@ -79,6 +86,11 @@ impl<T: Send> Gate<T> {
         let result = look(&all);
         drop(open);
         Some(result)
+    }
+
+    /// When the first began to hold still, if anybody has.
+    pub fn held_since_ns(&self) -> Option<u64> {
+        Some(self.first_ns.load(Ordering::Relaxed)).filter(|first_ns| *first_ns > 0)
     }
 
     fn is_complete(&self) -> bool {

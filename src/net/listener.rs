@@ -52,6 +52,13 @@ pub struct ListenError {
     pub source: io::Error,
 }
 
+impl ListenError {
+    /// Whether somebody listens there already.
+    pub fn is_in_use(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
 /// The kernel's text without Rust's "(os error N)", as Redis prints it.
 fn plain_text(error: &io::Error) -> String {
     let text = error.to_string();

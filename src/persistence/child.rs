@@ -200,6 +200,9 @@ pub fn fork(plan: ChildPlan, work: impl FnOnce(&Report, &Path) -> bool) -> io::R
     Ok((Child { kind, pid, keys_total, changes, temporary: temporary(pid), done, report }, microseconds))
 }
 
+/// How far the child stands back behind the cores while both want to run: about a tenth of a core's weight, so that
+/// serving goes on, and enough that the pages that are copied meanwhile stay few.
+const NICE: i32 = 10;
 /// The first things a child does: it is a process of its own now.
 fn settle(cpus: libc::cpu_set_t, parent: u32) {
     // SAFETY: each call gets valid pointers or plain numbers; what fails leaves the child as it was.
@@ -216,6 +219,7 @@ fn settle(cpus: libc::cpu_set_t, parent: u32) {
         // A client whose socket stays open here would not see that the server has closed it.
         libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32);
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &cpus);
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
     }
 }
 

@@ -18,6 +18,9 @@ const EXPIRE_PERCENT_PER_EFFORT: u64 = 2;
 const PIECE_NS: u64 = 500_000;
 /// Time of one round for mending memory behind a snapshot.
 const MEND_NS: u64 = 1_000_000;
+/// A huge page that takes longer to get is one for which the kernel must move others: not worth it until the next
+/// snapshot.
+const MEND_LONGEST_NS: u64 = 5_000_000;
 
 pub struct Cron {
     next_ns: u64,
@@ -111,11 +114,17 @@ impl Cron {
         if core.shared.persistence.child_kind().is_some() {
             return;
         }
-        let until = clock::Monotonic::now().0 + MEND_NS;
+        let start = clock::Monotonic::now().0;
+        let mut before = start;
         while core.shard.slab.mend(position) {
-            if clock::Monotonic::now().0 >= until {
+            let now = clock::Monotonic::now().0;
+            if now - before > MEND_LONGEST_NS {
+                break;
+            }
+            if now - start > MEND_NS {
                 return;
             }
+            before = now;
         }
         self.mend_at = None;
     }

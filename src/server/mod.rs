@@ -368,7 +368,7 @@ fn open_listeners(config: &mut Config, log: &Logger) -> Result<Vec<Listener>, St
     if port != 0 {
         let addresses: Vec<BindAddress> =
             config.get(BIND).iter().map(|word| BindAddress::parse(&String::from_utf8_lossy(word))).collect();
-        let bound = Listener::bind_all(&addresses, port, &options)?;
+        let bound = bind_patiently(|| Listener::bind_all(&addresses, port, &options))?;
         for skipped in &bound.skipped {
             log.warning(format!("Could not listen on an optional address: {skipped}"));
         }
@@ -379,6 +379,20 @@ fn open_listeners(config: &mut Config, log: &Logger) -> Result<Vec<Listener>, St
         listeners.push(Listener::unix(&path_of(path), (mode != 0).then_some(mode), &options)?);
     }
     if listeners.is_empty() { Err(StartError::NowhereToListen) } else { Ok(listeners) }
+}
+
+/// The ring of a server that was killed keeps its sockets for a moment longer than the process lives: an address in
+/// use is tried again for a while before it counts.
+fn bind_patiently<T>(mut bind: impl FnMut() -> Result<T, ListenError>) -> Result<T, ListenError> {
+    const TRIES: u32 = 40;
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+    for _ in 0..TRIES {
+        match bind() {
+            Err(error) if error.is_in_use() => std::thread::sleep(PAUSE),
+            outcome => return outcome,
+        }
+    }
+    bind()
 }
 
 fn renamed(config: &Config) -> Vec<(String, String)> {

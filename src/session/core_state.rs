@@ -150,6 +150,7 @@ impl CoreState {
             },
             ..self.settings.shard
         };
+        self.shard.effects.journal.set_unlinks(self.settings.shard.lazy_expire);
         self.slowlog.shorten(self.settings.slowlog_length_max);
     }
 

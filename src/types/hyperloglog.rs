@@ -50,7 +50,7 @@ impl Run {
     }
 
     /// How many registers it covers.
-    pub fn len(self) -> usize {
+    pub fn registers(self) -> usize {
         match self {
             Self::Zero(len) | Self::LongZero(len) | Self::Value(_, len) => len,
         }
@@ -195,16 +195,16 @@ fn raise_sparse(
     let (mut at, mut first, mut previous) = (HEADER_BYTES, 0, HEADER_BYTES);
     let run = loop {
         let run = Run::read(&bytes[at..]).ok_or(Corrupted)?;
-        if index < first + run.len() {
+        if index < first + run.registers() {
             break run;
         }
-        (previous, first) = (at, first + run.len());
+        (previous, first) = (at, first + run.registers());
         at += run.bytes();
     };
     if matches!(run, Run::Value(old, _) if old >= value) {
         return Ok(false);
     }
-    let (before, behind) = (index - first, first + run.len() - 1 - index);
+    let (before, behind) = (index - first, first + run.registers() - 1 - index);
     let rest = |len: usize| match run {
         Run::Value(old, _) => Run::Value(old, len),
         _ => Run::zeros(len),
@@ -262,13 +262,13 @@ pub fn make_dense(bytes: &mut Vec<u8>) -> Result<bool, Corrupted> {
     let mut index = 0;
     for run in runs(bytes) {
         let run = run?;
-        if run.len() > REGISTERS - index {
+        if run.registers() > REGISTERS - index {
             return Err(Corrupted);
         }
         if let Run::Value(value, len) = run {
             (index..index + len).for_each(|index| _ = raise_dense(&mut dense[HEADER_BYTES..], index, value));
         }
-        index += run.len();
+        index += run.registers();
     }
     if index != REGISTERS {
         return Err(Corrupted);
@@ -301,11 +301,11 @@ pub fn merge_into(bytes: &[u8], registers: &mut [u8; REGISTERS]) -> Result<(), C
     let mut index = 0;
     for run in runs(bytes) {
         let run = run?;
-        let places = registers.get_mut(index..index + run.len()).ok_or(Corrupted)?;
+        let places = registers.get_mut(index..index + run.registers()).ok_or(Corrupted)?;
         if let Run::Value(value, _) = run {
             places.iter_mut().for_each(|register| *register = (*register).max(value));
         }
-        index += run.len();
+        index += run.registers();
     }
     if index == REGISTERS { Ok(()) } else { Err(Corrupted) }
 }

@@ -58,6 +58,7 @@ impl Value {
         match self {
             Self::Set(set) => set.prefetch_member(member),
             Self::Hash(hash) => hash.prefetch_field(member),
+            Self::SortedSet(set) => set.prefetch_member(member),
             _ => None,
         }
     }
@@ -68,6 +69,7 @@ impl Value {
         match self {
             Self::Set(set) => set.prefetch_record(hash),
             Self::Hash(pairs) => pairs.prefetch_record(hash),
+            Self::SortedSet(set) => set.prefetch_record(hash),
             _ => {}
         }
     }

@@ -192,6 +192,24 @@ impl SortedSet {
         }
     }
 
+    /// See [`Value::prefetch_member`].
+    #[inline]
+    pub fn prefetch_member(&self, member: &[u8]) -> Option<u64> {
+        let Self::Ranked(ranked) = self else { return None };
+        let hash = ranked.hash(member);
+        ranked.index.prefetch(hash);
+        Some(hash)
+    }
+
+    #[inline]
+    pub fn prefetch_record(&self, hash: u64) {
+        if let Self::Ranked(ranked) = self
+            && let Some(handle) = ranked.index.first_candidate(hash)
+        {
+            ranked.arena.prefetch(handle);
+        }
+    }
+
     pub fn score(&self, member: &[u8]) -> Option<f64> {
         match self {
             Self::Packed(pack) => {

@@ -7,7 +7,6 @@
 //! ```
 
 #[path = "../support/mod.rs"]
-#[allow(dead_code)]
 mod support;
 
 mod writer;

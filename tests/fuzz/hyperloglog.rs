@@ -38,7 +38,7 @@ fn bytes_from_outside() {
             let _ = cached_estimate(&bytes);
             let registers = registers_of(&bytes);
             if is_sparse(&bytes) {
-                let covered = runs(&bytes).map(|run| run.map(Run::len)).sum::<Result<usize, _>>();
+                let covered = runs(&bytes).map(|run| run.map(Run::registers)).sum::<Result<usize, _>>();
                 assert_eq!(registers.is_some(), matches!(covered, Ok(REGISTERS)), "all registers or none");
             }
             let counted = estimate(&bytes).ok();

@@ -7,3 +7,4 @@ mod hyperloglog;
 mod listpack;
 mod rdb;
 mod readers;
+mod stream_node;

@@ -70,7 +70,7 @@ impl Spice {
             34 => format!("HINCRBY {hash} {member} 2"),
             35 => format!("XADD {stream} * {member} 1"),
             36 => format!("XADD {stream} MAXLEN ~ {count} * {member} 1"),
-            37 => format!("XGROUP CREATE {stream} a $ MKSTREAM"),
+            37 => format!("XGROUP CREATE {stream} a 0 MKSTREAM"),
             38 => format!("XREADGROUP GROUP a {member} BLOCK 5 STREAMS {stream} >"),
             39 => format!("XREADGROUP GROUP a {member} COUNT 2 STREAMS {stream} {id}"),
             40 => format!("XAUTOCLAIM {stream} a {member} 0 0 COUNT {count}"),

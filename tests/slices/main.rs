@@ -120,7 +120,10 @@ fn big_stream() -> Value {
     Value::Stream(Box::new(stream))
 }
 
-const VALUES: &[(&str, fn() -> Value)] = &[
+type Make = fn() -> Value;
+type Remove = fn(&mut Keyspace);
+
+const VALUES: &[(&str, Make)] = &[
     ("set", big_set),
     ("set of long members", big_set_of_long_members),
     ("hash", big_hash),
@@ -130,7 +133,7 @@ const VALUES: &[(&str, fn() -> Value)] = &[
     ("stream", big_stream),
 ];
 
-const REMOVALS: &[(&str, fn(&mut Keyspace))] = &[
+const REMOVALS: &[(&str, Remove)] = &[
     ("DEL", |keyspace| assert!(keyspace.remove(b"key"))),
     ("UNLINK", |keyspace| assert!(keyspace.unlink(b"key"))),
     ("expiry", |keyspace| assert_eq!(keyspace.remove_at(b"key", UnixMillis(2), false), Some(true))),

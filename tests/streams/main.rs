@@ -214,3 +214,70 @@ fn lists_and_streams_in_one_line() {
         scene.gets(reader, r#"[["a", [["1-1", ["f", "v"]]]]]"#);
     });
 }
+
+/// The text without what stands behind `seen-time`, which the journal does not keep.
+fn without_seen_times(text: &str) -> String {
+    let mut parts = text.split("\"seen-time\", :");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        kept.push_str(part.trim_start_matches(|letter: char| letter.is_ascii_digit()));
+    }
+    kept
+}
+
+/// What the journal says of streams and groups makes the same ones again.
+#[test]
+fn streams_come_back_from_the_journal() {
+    for shards in SHARD_COUNTS {
+        let flags = ["--appendonly", "yes", "--appendfsync", "always", "--stream-node-max-entries", "3"];
+        let mut server = Server::start(support::Program::Pinion { shards }, &flags);
+        let before = {
+            let mut scene = Scene { server: &server, main: server.connect(), waiting: Vec::new() };
+            for number in 1..=20 {
+                scene.given(&[&format!("XADD a {number}-1 f {number} g x"), "XADD b * f v"]);
+            }
+            scene.given(&[
+                "XGROUP CREATE a g 0",
+                "XGROUP CREATE b g 0",
+                "XGROUP CREATE a noack 3",
+                "XGROUP CREATECONSUMER a g idle",
+                "XREADGROUP GROUP g one COUNT 4 STREAMS a b > >",
+                "XREADGROUP GROUP noack one COUNT 2 NOACK STREAMS a >",
+                "XREADGROUP GROUP g one COUNT 2 STREAMS a 0",
+                "XACK a g 2-1",
+                "XDEL a 3-1 9-1",
+                "XTRIM a MAXLEN ~ 12",
+                "XADD b MAXLEN ~ 7 * f v",
+                "XADD c MINID ~ 5 * f v",
+                "XCLAIM a g two 0 4-1 3-1 IDLE 500000 RETRYCOUNT 9",
+                "XREADGROUP GROUP g three COUNT 3 STREAMS a >",
+                "XAUTOCLAIM a g two 0 - COUNT 5 JUSTID",
+                "XADD e 5-5 f v",
+                "XGROUP CREATE e g 0",
+                "XREADGROUP GROUP g c STREAMS e >",
+                "XDEL e 5-5",
+                "XADD f 7-7 f v",
+                "XSETID f 8-8 ENTRIESADDED 12 MAXDELETEDID 5-5",
+                "XADD d ACKED MAXLEN ~ 2 1-1 f v",
+                "XGROUP CREATE d g $ MKSTREAM",
+            ]);
+            scene.given(&["XGROUP CREATE c g $"]);
+            let who = scene.waits("XREADGROUP GROUP g waited BLOCK 0 STREAMS d c > >");
+            scene.given(&["XADD d 2-2 f v", "COPY a copy", "RENAME f g"]);
+            let _ = scene.waiting[who].receive();
+            facts(&mut scene)
+        };
+        server.connect().send(&["SHUTDOWN", "NOSAVE"]);
+        server.wait_for_exit(PATIENCE);
+        server.restart();
+        let mut scene = Scene { server: &server, main: server.connect(), waiting: Vec::new() };
+        assert_eq!(facts(&mut scene), before, "{shards} shards");
+    }
+}
+
+fn facts(scene: &mut Scene<'_>) -> Vec<String> {
+    let keys = ["a", "b", "c", "copy", "d", "e", "g"];
+    keys.iter()
+        .map(|key| without_seen_times(&scene.run(&format!("XINFO STREAM {key} FULL COUNT 0"))))
+        .collect()
+}

@@ -35,8 +35,11 @@ pub(super) const PARAMETERS: &[Declaration] = &[
     Declaration::memory("hll-sparse-max-bytes", "3000", "The largest sparse HyperLogLog.")
         .extremes(&["0"])
         .implemented(),
-    Declaration::memory("stream-node-max-bytes", "4096", "The largest node of a stream.").extremes(&["0"]),
+    Declaration::memory("stream-node-max-bytes", "4096", "The largest node of a stream.")
+        .extremes(&["0"])
+        .implemented(),
     Declaration::integer("stream-node-max-entries", "100", "Entries of a node of a stream.")
         .bounds(0, LONG_MAX)
-        .extremes(&["0", "1"]),
+        .extremes(&["0", "1"])
+        .implemented(),
 ];

@@ -3,7 +3,10 @@
 use super::*;
 use crate::disk::{AlignedBuffer, BLOCK, Directory, Disk};
 
-fn done(ring: &mut Ring) -> (Option<AlignedBuffer>, Result<usize, i32>, Option<Result<(), i32>>) {
+/// The buffer, what was written, and whether it was synced.
+type Done = (Option<AlignedBuffer>, Result<usize, i32>, Option<Result<(), i32>>);
+
+fn done(ring: &mut Ring) -> Done {
     loop {
         while let Some(event) = ring.next_event() {
             if let Event::FileDone { buffer, written, synced, .. } = event {

@@ -204,7 +204,7 @@ mod tests {
         let mut release = release(0, 2);
         let part = part(9, &[0, 1]);
         journalled(&mut release, 3, &part);
-        assert_eq!(release.durable(5), [part.clone()]);
+        assert_eq!(release.durable(5), std::slice::from_ref(&part));
         assert_eq!((release.settle(), release.released()), (vec![], 2));
         release.told(1, &[part]);
         assert_eq!((release.settle(), release.released()), (vec![9], 5));

@@ -44,6 +44,10 @@ struct EntryItem {
 }
 
 impl EntryBatch {
+    pub fn new(piece: Piece, file: Arc<str>) -> Self {
+        Self { piece, file, ..Self::default() }
+    }
+
     /// An entry whose value is in the piece, and its key too if it is there as it is.
     pub fn push(
         &mut self,

@@ -7,7 +7,7 @@
 //! ```
 //! A *feeder* reads a file in pieces, finds where commands or entries begin and end, and whose they are; the owners
 //! decode and run them, a slice per turn of their loops. Only owners touch their shards. Where a file can be read in
-//! parts there are several feeders.
+//! parts there are several feeders: the extents of our own snapshots, the segments of a generation.
 //!
 //! Invariants
 //!   O1  Each shard sees what it is sent in the order of its file.
@@ -17,9 +17,11 @@
 mod batch;
 mod entries;
 mod error;
+mod extents;
 mod feeds;
 mod progress;
 mod reader;
+mod reload;
 mod resp;
 mod router;
 mod seat;
@@ -30,6 +32,7 @@ mod source;
 pub use error::{LoadError, Remedy};
 pub use feeds::{Feeds, Inbox, Job};
 pub use progress::{LoadFigures, Progress};
+pub use reload::reload;
 pub use seat::{Seat, slice};
 pub use segments::Segment;
 pub use source::{AppendOnly, Source};
@@ -208,7 +211,12 @@ fn snapshot(
     delay: &Delay,
     shared: &Shared,
 ) -> Result<(), LoadError> {
-    let about = SnapshotFeeder::new(reader, feeds, policy, delay).run()?;
+    // The base of an append-only file may be followed by commands; a dump of ours is cut into parts.
+    let cuts = policy.expired_before.and_then(|_| extents::cuts(reader, feeds.shards()));
+    let about = match &cuts {
+        None => SnapshotFeeder::new(reader, feeds, policy, delay).run()?,
+        Some(cuts) => extents::load(reader, cuts, feeds, policy, delay)?,
+    };
     let progress = &feeds.common.progress;
     progress.keys_loaded.store(about.keys, Ordering::Relaxed);
     progress.keys_expired.store(about.expired, Ordering::Relaxed);

@@ -45,6 +45,12 @@ impl Reader {
         Ok(Self { file, name: self.name.clone(), end, start, bytes: Piece::default(), at: 0 })
     }
 
+    /// Some bytes apart from the reading.
+    pub fn read_at(&self, offset: u64, length: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, offset).ok().map(|()| bytes)
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -85,6 +85,9 @@ impl Router {
         arguments: Arguments<'_>,
     ) -> Result<(), LoadError> {
         let argv = arguments.argv();
+        if let Some(shorter) = without_limit(command, argv) {
+            return self.take(command, db, offset, Arguments::Apart(shorter.as_argv()));
+        }
         let order = |run| CommandOrder { command: *command, run, db, clock: clock_of(command, argv), offset };
         match command.spec.handler {
             Handler::Shard(run) => {
@@ -216,6 +219,35 @@ impl Router {
     }
 }
 
+/// Redis journals what an approximate trim has come to as an exact one, and leaves its LIMIT in place, which clients
+/// may not say together. An exact trim needs no limit.
+fn without_limit(command: &Command, argv: Argv<'_>) -> Option<ArgvBuf> {
+    if !matches!(command.spec.name, "XADD" | "XTRIM") {
+        return None;
+    }
+    let is =
+        |at: usize, word: &str| argv.get(at).is_some_and(|found| found.eq_ignore_ascii_case(word.as_bytes()));
+    let (mut at, mut limit) = (2, None);
+    loop {
+        if is(at, "NOMKSTREAM") {
+            at += 1;
+        } else if is(at, "LIMIT") {
+            limit = Some(at);
+            at += 2;
+        } else if is(at, "MAXLEN") || is(at, "MINID") {
+            if is(at + 1, "~") {
+                return None;
+            }
+            at += if is(at + 1, "=") { 3 } else { 2 };
+        } else {
+            break;
+        }
+    }
+    let limit = limit?;
+    let kept = argv.iter().enumerate().filter(|(index, _)| !(limit..limit + 2).contains(index));
+    Some(kept.map(|(_, argument)| argument).collect())
+}
+
 /// Commands with a deadline relative to now see the present, the others do not.
 fn clock_of(command: &Command, argv: Argv<'_>) -> Clock {
     let has = |from: usize, words: &[&str]| {
@@ -224,6 +256,8 @@ fn clock_of(command: &Command, argv: Argv<'_>) -> Clock {
     };
     let relative = match command.spec.name {
         "EXPIRE" | "PEXPIRE" | "SETEX" | "PSETEX" | "HEXPIRE" | "HPEXPIRE" => true,
+        // When a consumer was last seen is not in the file: now, as in Redis.
+        "CREATECONSUMER" | "XREADGROUP" | "XCLAIM" | "XAUTOCLAIM" => true,
         "SET" => argv.len() >= 5 && has(3, &["EX", "PX"]),
         "GETEX" => has(2, &["EX", "PX"]),
         "HGETEX" | "HSETEX" => has(2, &["EX", "PX"]),

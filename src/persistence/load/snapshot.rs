@@ -46,6 +46,15 @@ pub struct About {
     pub expired: u64,
 }
 
+impl About {
+    /// What another part of the same file has come to.
+    pub fn add(&mut self, other: &Self) {
+        self.keys += other.keys;
+        self.expired += other.expired;
+        self.functions += other.functions;
+    }
+}
+
 pub struct SnapshotFeeder<'a> {
     reader: &'a mut Reader,
     feeds: &'a Feeds,
@@ -59,6 +68,8 @@ pub struct SnapshotFeeder<'a> {
     checksum: u64,
     summed: usize,
     db: usize,
+    /// The bytes end where another part begins.
+    is_part: bool,
     about: About,
 }
 
@@ -79,6 +90,7 @@ impl<'a> SnapshotFeeder<'a> {
             checksum: 0,
             summed,
             db: 0,
+            is_part: false,
             about: About::default(),
         }
     }
@@ -87,13 +99,37 @@ impl<'a> SnapshotFeeder<'a> {
     ///
     /// # Errors
     /// If the file cannot be read or understood, or loading has stopped.
-    pub fn run(mut self) -> Result<About, LoadError> {
-        let mut records = FileReader::new();
-        let base = self.reader.offset();
-        assert_eq!(base, 0, "a snapshot stands at the beginning of its file");
+    pub fn run(self) -> Result<About, LoadError> {
+        self.run_rest(FileReader::new())
+    }
+
+    /// Reads from where the records say to the checksum.
+    ///
+    /// # Errors
+    /// As of [`SnapshotFeeder::run`].
+    pub fn run_rest(mut self, mut records: FileReader) -> Result<About, LoadError> {
+        assert_eq!(self.reader.offset(), records.offset(), "both stand at the same place");
         while !self.records(&mut records)? {}
         self.flush()?;
         Ok(self.about)
+    }
+
+    /// Reads a part of a file, which has no end of its own; with the checksum of the part.
+    ///
+    /// # Errors
+    /// As of [`SnapshotFeeder::run`].
+    pub fn run_part(mut self, mut records: FileReader) -> Result<(About, u64), LoadError> {
+        assert_eq!(self.reader.offset(), records.offset(), "both stand at the same place");
+        self.is_part = true;
+        while !self.records(&mut records)? {}
+        self.sum(self.reader.place());
+        self.flush()?;
+        Ok((self.about, self.checksum))
+    }
+
+    /// What is read now comes behind bytes with this checksum.
+    pub fn continue_checksum(&mut self, checksum: u64) {
+        self.checksum = checksum;
     }
 
     fn failed(&self, offset: u64, key: Option<Vec<u8>>, what: impl Into<String>) -> LoadError {
@@ -127,6 +163,9 @@ impl<'a> SnapshotFeeder<'a> {
         let piece = self.piece.clone();
         loop {
             let place = self.reader.place();
+            if self.is_part && self.reader.is_at_end() {
+                return Ok(true);
+            }
             let (item, consumed) = match records.step(&piece[place..]) {
                 Ok(Step::Item(item, consumed)) => (item, consumed),
                 Ok(Step::More(needed)) => return self.more(needed).map(|()| false),
@@ -147,6 +186,10 @@ impl<'a> SnapshotFeeder<'a> {
                         _ => None,
                     };
                     self.entry(&entry, key_place, value)?;
+                }
+                Item::End { .. } if self.is_part => {
+                    let what = "the end stands before what the index names";
+                    return Err(self.failed(self.reader.offset(), None, what));
                 }
                 Item::End { checksum } => self.check(checksum, end)?,
                 item => self.other(&item)?,

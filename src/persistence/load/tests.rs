@@ -27,7 +27,8 @@ fn table() -> &'static CommandTable {
 /// What the cores would get: the commands of each shard in order, with the database as the first word.
 fn load(path: &Path, shards: usize, policy: TailPolicy) -> (Vec<Commands>, Result<Tail, LoadError>) {
     let (feeds, inboxes) = Feeds::new(shards, Arc::default(), Arc::new(Progress::default()));
-    let outcome = std::thread::scope(|scope| {
+
+    std::thread::scope(|scope| {
         let cores: Vec<_> = inboxes
             .into_iter()
             .map(|inbox| {
@@ -48,8 +49,7 @@ fn load(path: &Path, shards: usize, policy: TailPolicy) -> (Vec<Commands>, Resul
         let tail = feed(&mut reader, &feeds, table(), DATABASES, policy, &Delay(None));
         drop(feeds);
         (cores.into_iter().map(|core| core.join().expect("no panic")).collect(), tail)
-    });
-    outcome
+    })
 }
 
 fn encode(words: &[&str]) -> Vec<u8> {

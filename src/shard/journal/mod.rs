@@ -13,6 +13,10 @@
 //! a hop is over       Journal::take_unit          kept with the transaction until that ends here, then `seal_part`
 //! ```
 //!
+//! What a transaction has done is written down at its end, and until then nobody else touches what it holds: neither a
+//! command, which the scheduler keeps out, nor a duty of the shard ([`super::Held`]). So the records' order is the order
+//! of what happened, key by key.
+//!
 //! An effect is replayed at a time at which nothing is past its deadline: with a clock of zero. What is, says so by
 //! an effect of its own.
 //!
@@ -231,5 +235,63 @@ impl Journal {
             self.unit = Vec::new();
         }
         self.unit.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::record::{Decoded, Record};
+    use super::*;
+
+    fn set(journal: &mut Journal, key: &[u8]) {
+        journal.effect(0, [&b"SET"[..], key, b"v"].into_iter());
+    }
+
+    fn sequences(mut bytes: &[u8]) -> Vec<(u64, usize)> {
+        let mut found = Vec::new();
+        while let Decoded::Record(record) = Record::decode(bytes) {
+            found.push((record.sequence, record.effects().count()));
+            bytes = &bytes[record.length..];
+        }
+        assert!(bytes.is_empty());
+        found
+    }
+
+    #[test]
+    fn units_are_records_and_readers_miss_none() {
+        let mut journal = Journal::default();
+        journal.seal();
+        assert!(!journal.is_on() && journal.take(Vec::new()).is_none(), "J2");
+        journal.start(7);
+        set(&mut journal, b"a");
+        journal.seal();
+        journal.seal();
+        journal.hold();
+        set(&mut journal, b"b");
+        journal.seal();
+        set(&mut journal, b"c");
+        journal.release();
+        let Sealed { bytes, first, last } = journal.take(Vec::new()).expect("two units");
+        assert_eq!((first, last, sequences(&bytes)), (8, 9, vec![(8, 1), (9, 2)]), "J1, J3");
+        journal.seal_part(&Membership { transaction: 3, participants: [0, 2].into() });
+        let Sealed { bytes, first, last } = journal.take(bytes).expect("a part without effects");
+        assert_eq!((first, last, sequences(&bytes)), (10, 10, vec![(10, 0)]));
+    }
+
+    #[test]
+    fn what_a_transaction_does_waits_for_its_end() {
+        let mut journal = Journal::default();
+        journal.start(0);
+        let mut kept = Vec::new();
+        set(&mut journal, b"hop 1");
+        journal.take_unit(&mut kept);
+        set(&mut journal, b"between");
+        journal.seal();
+        set(&mut journal, b"hop 2");
+        journal.take_unit(&mut kept);
+        journal.put_unit(kept);
+        journal.seal_part(&Membership { transaction: 1, participants: [0, 1].into() });
+        let sealed = journal.take(Vec::new()).expect("two");
+        assert_eq!(sequences(&sealed.bytes), [(1, 1), (2, 2)]);
     }
 }

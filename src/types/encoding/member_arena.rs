@@ -13,6 +13,8 @@
 //!   A2  No block crosses the end of its chunk.
 //!   A3  All chunks but the last are `CHUNK_BYTES` long or end where the next block did not fit.
 
+use crate::base::prefetch;
+
 const UNIT_BYTES: usize = 4;
 const CHUNK_UNITS: usize = 1 << 14;
 const CHUNK_BYTES: usize = CHUNK_UNITS * UNIT_BYTES;
@@ -76,6 +78,12 @@ impl MemberArena {
         block[SCORE_BYTES] = LARGE;
         block[HEADER_BYTES..LARGE_BYTES].copy_from_slice(&place.to_le_bytes());
         handle
+    }
+
+    /// Asks the memory for a member and its score.
+    #[inline]
+    pub fn prefetch(&self, handle: Handle) {
+        prefetch(self.block(handle).as_ptr());
     }
 
     #[inline]

@@ -14,6 +14,7 @@
 //!   I3  A place in `segments` is empty if and only if it is in `vacant`.
 
 use super::member_arena::Handle;
+use crate::base::prefetch;
 
 const SEGMENT_MAX: usize = 127;
 /// Two halves of a split segment are joined again when they hold this many together.
@@ -82,6 +83,22 @@ impl MemberIndex {
     pub fn find(&self, hash: u64, is_it: impl FnMut(Handle) -> bool) -> Option<Handle> {
         let segment = self.segment(self.segment_of(hash));
         segment.position(hash as u8, is_it).map(|at| segment.handles[at])
+    }
+
+    /// Stage 1 of a lookup ahead of time: asks for the tags of a hash's segment.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        let tags = self.segment(self.segment_of(hash)).tags.as_ptr();
+        prefetch(tags);
+        prefetch(tags.wrapping_add(64));
+        prefetch(tags.wrapping_add(SEGMENT_MAX));
+    }
+
+    /// Stage 2, once those have arrived: the handle that is probably the one.
+    #[inline]
+    pub fn first_candidate(&self, hash: u64) -> Option<Handle> {
+        let segment = self.segment(self.segment_of(hash));
+        segment.position(hash as u8, |_| true).map(|at| segment.handles[at])
     }
 
     /// Adds a handle that is not in it; `hash_of` gives the hash of those that are.
