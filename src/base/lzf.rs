@@ -139,6 +139,11 @@ pub fn decompress(input: &[u8], length: usize) -> Result<Vec<u8>, Damaged> {
             return Err(Damaged);
         }
         let source = out.len().checked_sub(distance).ok_or(Damaged)?;
+        if distance == 1 {
+            let byte = out[source];
+            out.resize(out.len() + copied, byte);
+            continue;
+        }
         // A copy that reaches its own output repeats itself: each round doubles what there is to copy.
         while copied > 0 {
             let piece = copied.min(out.len() - source);

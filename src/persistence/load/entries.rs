@@ -96,12 +96,13 @@ impl EntryBatch {
     pub fn insert_into(&self, shard: &mut Shard) -> Result<u64, LoadError> {
         let mut empty = 0;
         let mut hashes = [0; AHEAD];
-        for items in self.items.chunks(AHEAD) {
-            for (item, hash) in items.iter().zip(&mut hashes) {
-                *hash = shard.prefetch(item.db as usize, self.key(item));
+        for place in 0..self.items.len() + AHEAD {
+            let hash = &mut hashes[place % AHEAD];
+            if let Some(item) = place.checked_sub(AHEAD).map(|before| &self.items[before]) {
+                empty += u64::from(!self.insert(shard, item, *hash)?);
             }
-            for (item, hash) in items.iter().zip(hashes) {
-                empty += u64::from(!self.insert(shard, item, hash)?);
+            if let Some(item) = self.items.get(place) {
+                *hash = shard.prefetch(item.db as usize, self.key(item));
             }
         }
         Ok(empty)

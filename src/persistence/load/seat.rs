@@ -3,13 +3,12 @@
 //!
 //! Nothing that is done here is journalled, watched or waited for.
 
-use super::batch::{Clock, CommandBatch};
+use super::batch::{Clock, CommandBatch, CommandItem};
 use super::feeds::{Common, Inbox, Job};
 use crate::base::{Monotonic, UnixMillis};
 use crate::command_table::{Args, Asker, Handler};
 use crate::resp::{Protocol, Reply};
 use crate::session::CoreState;
-use crate::shard::Shard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::TryRecvError;
@@ -20,7 +19,7 @@ const SLICE_NS: u64 = 1_000_000;
 /// Replies with an error that are told one by one.
 const ERRORS_TOLD: u64 = 10;
 
-/// Commands whose data are asked for ahead.
+/// So many commands ahead the bucket of the key is asked for, and half as many the entry.
 const AHEAD: usize = 16;
 
 pub struct Seat {
@@ -129,23 +128,44 @@ impl Seat {
 
 fn run_commands(core: &mut CoreState, batch: &CommandBatch, reply: &mut Vec<u8>, common: &Arc<Common>) {
     let present = core.now.unix;
-    for items in batch.items().chunks(AHEAD) {
-        prefetch(&core.shard, batch, items);
-        for item in items {
-            let argv = batch.argv(item);
-            let now = if item.clock == Clock::Past { UnixMillis(0) } else { present };
-            reply.clear();
-            let mut context = core.shard.context(item.db as usize, now, true);
-            let args = Args::new(argv, usize::from(item.command.names));
-            let outcome = (item.run)(&mut context, args, &mut Reply::new(reply, Protocol::Resp2));
-            if let Err(error) = outcome {
-                reply.clear();
-                Reply::new(reply, Protocol::Resp2).error(error.text().as_ref());
-            }
-            if reply.first() == Some(&b'-') {
-                refused(core, common, item.command.spec.name, item.offset, reply);
-            }
+    let items = batch.items();
+    let mut hashes = [(0, 0); AHEAD];
+    for place in 0..items.len() + AHEAD {
+        if place >= AHEAD {
+            run_command(core, batch, &items[place - AHEAD], present, reply, common);
         }
+        if let Some(item) = items.get(place) {
+            let db = item.db as usize;
+            let hash = batch.argv(item).get(1).map_or(0, |key| core.shard.prefetch(db, key));
+            hashes[place % AHEAD] = (db, hash);
+        }
+        if place >= AHEAD / 2 && place - AHEAD / 2 < items.len() {
+            let (db, hash) = hashes[(place - AHEAD / 2) % AHEAD];
+            core.shard.prefetch_entry(db, hash);
+        }
+    }
+}
+
+#[inline]
+fn run_command(
+    core: &mut CoreState,
+    batch: &CommandBatch,
+    item: &CommandItem,
+    present: UnixMillis,
+    reply: &mut Vec<u8>,
+    common: &Common,
+) {
+    let now = if item.clock == Clock::Past { UnixMillis(0) } else { present };
+    reply.clear();
+    let mut context = core.shard.context(item.db as usize, now, true);
+    let args = Args::new(batch.argv(item), usize::from(item.command.names));
+    let outcome = (item.run)(&mut context, args, &mut Reply::new(reply, Protocol::Resp2));
+    if let Err(error) = outcome {
+        reply.clear();
+        Reply::new(reply, Protocol::Resp2).error(error.text().as_ref());
+    }
+    if reply.first() == Some(&b'-') {
+        refused(core, common, item.command.spec.name, item.offset, reply);
     }
 }
 
@@ -157,17 +177,6 @@ fn refused(core: &CoreState, common: &Common, name: &str, offset: u64, reply: &[
         core.shared.log.warning(format!(
             "== CRITICAL == {name} at offset {offset} of the append only file replied while it was loaded: '{text}'"
         ));
-    }
-}
-
-/// Hints the processor at the data of some commands: first all buckets, then all entries.
-fn prefetch(shard: &Shard, batch: &CommandBatch, items: &[super::batch::CommandItem]) {
-    let mut hashes = [0; AHEAD];
-    for (item, hash) in items.iter().zip(&mut hashes) {
-        *hash = batch.argv(item).get(1).map_or(0, |key| shard.prefetch(item.db as usize, key));
-    }
-    for (item, hash) in items.iter().zip(hashes) {
-        shard.prefetch_entry(item.db as usize, hash);
     }
 }
 
