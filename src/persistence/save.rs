@@ -213,6 +213,19 @@ pub fn foreground(core: &CoreState, reservation: Reservation) -> FrozenOrder {
     })
 }
 
+/// As SAVE, but whatever a child is doing.
+pub fn at_rest(core: &CoreState) -> FrozenOrder {
+    let (shared, config) = (core.shared.clone(), core.config.clone());
+    let clock = core.shard.access_clock;
+    FrozenOrder::new(move |shards, reply| {
+        if !save_now(&shared, &config, shards, clock) {
+            return Err(CommandError::Text("ERR"));
+        }
+        reply.ok();
+        Ok(())
+    })
+}
+
 /// Writes the dump here and now; a failure is in the log.
 fn save_now(shared: &Shared, config: &Config, shards: &[&Shard], access_clock: u32) -> bool {
     let frozen: Vec<Frozen<'_>> = shards.iter().map(|shard| Frozen::new(shard)).collect();
