@@ -169,8 +169,7 @@ pub(super) fn hold_all(
     let gate = Arc::new(Gate::new(core.cores));
     let on_shard = order.on_shard.clone();
     let others = (0..core.cores).filter(|shard| *shard != core.index);
-    let work =
-        others.map(|shard| (shard, Work::Core(hold_still(gate.clone(), on_shard.clone())))).collect();
+    let work = others.map(|shard| (shard, Work::Core(hold_still(gate.clone(), on_shard.clone())))).collect();
     core.freezing = Some(Freezing { gate, order, reply: reply.clone(), protocol });
     Some(work)
 }

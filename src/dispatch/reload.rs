@@ -82,8 +82,7 @@ impl Reload {
         };
         // A file that is not there is missed when it is loaded.
         shared.load_progress.begin(load::now_s(), source.bytes().unwrap_or(0));
-        let (feeds, inboxes) =
-            Feeds::new(core.cores, shared.doorbells.clone(), shared.load_progress.clone());
+        let (feeds, inboxes) = Feeds::new(core.cores, shared.doorbells.clone(), shared.load_progress.clone());
         self.source = Some((source, feeds));
         self.began_ns = core.now.monotonic_ns;
         self.step = Step::Start;
@@ -128,12 +127,7 @@ impl Reload {
 }
 
 impl Procedure for Reload {
-    fn next(
-        &mut self,
-        core: &mut CoreState,
-        client: ClientKey,
-        results: Vec<(usize, Contribution)>,
-    ) -> Next {
+    fn next(&mut self, core: &mut CoreState, client: ClientKey, results: Vec<(usize, Contribution)>) -> Next {
         match &self.step {
             Step::Hold => {
                 self.step = Step::Save;
@@ -155,7 +149,8 @@ impl Procedure for Reload {
                     match *answer.downcast::<Result<bool, i32>>().expect("what each core is asked") {
                         Ok(is) => settled &= is,
                         Err(_) => {
-                            return self.failed("ERR The append only file can't be written, check server logs.");
+                            return self
+                                .failed("ERR The append only file can't be written, check server logs.");
                         }
                     }
                 }

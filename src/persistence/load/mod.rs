@@ -111,12 +111,7 @@ pub fn load(
 ///
 /// # Errors
 /// As of [`load`].
-pub fn load_snapshot(
-    shared: &Arc<Shared>,
-    path: &Path,
-    merge: bool,
-    feeds: &Feeds,
-) -> Result<(), LoadError> {
+pub fn load_snapshot(shared: &Arc<Shared>, path: &Path, merge: bool, feeds: &Feeds) -> Result<(), LoadError> {
     let policy = SnapshotPolicy {
         expired_before: Some(UnixMillis::now()),
         merge,
