@@ -14,7 +14,6 @@ use crate::command_table::{
 use crate::config::rewrite;
 use crate::keyspace::{Entry, TableShape, Ttl};
 use crate::persistence::load::{ReloadOrder, Which};
-use crate::persistence::save;
 use crate::resp::Reply;
 use crate::session::{CoreState, Session};
 use crate::shard::{CommandError, CommandResult, Shard, shard_of_key};
@@ -204,7 +203,6 @@ fn begin(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
             return Err(CommandError::Text("LOADING Redis is loading the dataset in memory"));
         }
         Action::Reload { save, which } => {
-            let save = save.then(|| save::at_rest(core));
             core.reload = Some(ReloadOrder { save, which });
         }
         Action::Refused(text) => return Err(CommandError::Text(text)),

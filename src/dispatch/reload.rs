@@ -29,8 +29,8 @@ pub struct Reload {
 
 enum Step {
     Hold,
-    Save,
-    Saved,
+    First,
+    Begun,
     /// Asks whether everything is written.
     Settle,
     Settling,
@@ -130,19 +130,19 @@ impl Procedure for Reload {
     fn next(&mut self, core: &mut CoreState, client: ClientKey, results: Vec<(usize, Contribution)>) -> Next {
         match &self.step {
             Step::Hold => {
-                self.step = Step::Save;
+                self.step = Step::First;
                 Next::Hop { work: nothing(core.cores), last: false }
             }
-            Step::Save => {
-                self.step = Step::Saved;
-                let order = self.order.save.take();
+            Step::First => {
+                self.step = Step::Begun;
+                let order = self.order.first(core);
                 match order.and_then(|order| hold_all(core, order, &self.reply, self.protocol)) {
                     Some(work) => Next::Hop { work, last: false },
                     None => self.next(core, client, Vec::new()),
                 }
             }
-            Step::Saved if self.reply.borrow().first() == Some(&b'-') => Next::Done(self.reply.take()),
-            Step::Saved | Step::Settle => self.ask_whether_settled(core),
+            Step::Begun if self.reply.borrow().first() == Some(&b'-') => Next::Done(self.reply.take()),
+            Step::Begun | Step::Settle => self.ask_whether_settled(core),
             Step::Settling => {
                 let mut settled = true;
                 for (_, answer) in results {

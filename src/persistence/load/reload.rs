@@ -2,7 +2,9 @@
 
 use super::{Feeds, Inbox, LoadError, Seat, Source, load, load_snapshot};
 use crate::command_table::CommandTable;
-use crate::config::parameter::DBFILENAME;
+use crate::config::parameter::{APPENDONLY, DBFILENAME};
+use crate::persistence::status::ChildKind;
+use crate::persistence::{rewrite, save};
 use crate::session::{CoreState, FrozenOrder, Shared};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -21,9 +23,26 @@ pub enum Which {
 
 /// To be carried out by dispatch, with all shards held.
 pub struct ReloadOrder {
-    /// First, with all shards at rest; if that fails its reply is the reply.
-    pub save: Option<FrozenOrder>,
+    /// The snapshot is written first.
+    pub save: bool,
     pub which: Which,
+}
+
+impl ReloadOrder {
+    /// What is done first, with all shards at rest; a reply that is an error ends it all. A snapshot; or the append-only
+    /// file is switched on, if that was wanted and has not been done yet.
+    pub fn first(&self, core: &CoreState) -> Option<FrozenOrder> {
+        let file = &core.shared.append_only;
+        match self.which {
+            Which::Snapshot { .. } => self.save.then(|| save::at_rest(core)),
+            Which::AppendOnly => {
+                let is_due =
+                    core.config.get(APPENDONLY) && !file.enabled.load(Relaxed) && !file.is_draining();
+                // If there is none, another child is at work: then nothing is switched on soon.
+                is_due.then(|| rewrite::order(core, true).ok()).flatten()
+            }
+        }
+    }
 }
 
 /// Loading under way, seen from outside.
@@ -51,6 +70,10 @@ impl Which {
     pub fn settle(self, core: &mut CoreState) -> Result<bool, i32> {
         if self != Self::AppendOnly {
             return Ok(true);
+        }
+        // Its end changes which files there are, and it may be what switches the file on.
+        if core.shared.persistence.child_kind() == Some(ChildKind::AofBase) {
+            return Ok(false);
         }
         let figures = &core.shared.append_only;
         let is_expected = figures.enabled.load(Relaxed) && core.shard.effects.journal.is_on();
