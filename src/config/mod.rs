@@ -189,7 +189,7 @@ mod tests {
     fn what_has_no_effect_is_told_only_when_set() {
         let mut config = Config::default();
         assert_eq!(config.without_effect().count(), 0);
-        config.put(find(b"appendonly").expect("declared").0, Value::Bool(true));
-        assert_eq!(config.without_effect().collect::<Vec<_>>(), ["appendonly"]);
+        config.put(find(b"cluster-enabled").expect("declared").0, Value::Bool(true));
+        assert_eq!(config.without_effect().collect::<Vec<_>>(), ["cluster-enabled"]);
     }
 }

@@ -252,7 +252,7 @@ impl Connections {
         let mut unsent = std::mem::take(&mut core.unsent);
         let own = core.shard.effects.journal.last_sequence();
         if !unsent.is_empty()
-            && let Some(ticket) = core.acknowledge.draw(own)
+            && let Some(ticket) = core.acknowledge.draw(own, core.settings.append_error != 0)
         {
             for key in &unsent {
                 if core.clients.get_mut(*key).is_some_and(|client| client.output.hold(ticket)) {

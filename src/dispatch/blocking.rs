@@ -189,6 +189,7 @@ impl Dispatch {
             return;
         }
         let wait = core.waits.remove(id).expect("just looked at");
+        core.acknowledge.hear_write();
         for (shard, keys) in wait.lines {
             let db = wait.db;
             self.on_core(core, shard, move |core| {

@@ -487,7 +487,10 @@ impl Dispatch {
             }
             Message::Unwatched => self.in_flight[from] -= 1,
             Message::Whole(whole) => self.run_whole(core, from, *whole),
-            Message::WholeDone { id, result } => self.whole_done(core, from, id, result),
+            Message::WholeDone { id, result } => {
+                core.acknowledge.hear_write();
+                self.whole_done(core, from, id, result);
+            }
             Message::Late(late) => serving::deliver(core, late),
             Message::Connection(dealt) => self.dealt.push(dealt),
         }
@@ -497,6 +500,9 @@ impl Dispatch {
     fn returned(&mut self, core: &mut CoreState, mut batch: Box<Batch>) {
         for index in 0..batch.len() {
             let item = *batch.item(index);
+            if item.command.is_write() {
+                core.acknowledge.hear_write();
+            }
             if !item.deferred {
                 let Ticket::Slot(slot) = item.ticket;
                 account::returned(core, &item, slot, batch.argv(index), batch.reply(index));

@@ -311,6 +311,9 @@ impl Dispatch {
 
     /// A transaction has ended.
     fn over(&mut self, core: &mut CoreState, running: &Running, end: Next) {
+        if running.writes() {
+            core.acknowledge.hear_write();
+        }
         match (end, &running.purpose) {
             (Next::Done(_), Purpose::Duty) => {}
             (Next::Done(reply), Purpose::Reply { .. }) => account::concluded(core, running, &reply),

@@ -32,9 +32,10 @@ pub fn check_commands(file: &[u8]) -> CommandsReport {
                     let argv = Argv::new(rest, &ranges);
                     let is = |name: &[u8]| argv.len() == 1 && argv[0].eq_ignore_ascii_case(name);
                     if is(b"MULTI") {
-                        if opened.replace(at).is_some() {
+                        if opened.is_some() {
                             break Some("MULTI inside of a transaction".to_owned());
                         }
+                        opened = Some(at);
                     } else if is(b"EXEC") && opened.take().is_none() {
                         break Some("EXEC without MULTI".to_owned());
                     }

@@ -27,6 +27,8 @@ pub struct Acknowledge {
     released: Vec<u64>,
     /// By core: whether a message has come since the last ticket.
     heard: Vec<bool>,
+    /// Since the last ticket a reply has come from another core that may acknowledge a write.
+    heard_write: bool,
     /// By core: what earlier tickets wait for.
     seen: Vec<u64>,
     /// Numbers of tickets, with what they wait for.
@@ -45,6 +47,7 @@ impl Acknowledge {
             positions,
             released: vec![0; cores],
             heard: vec![false; cores],
+            heard_write: false,
             seen: vec![0; cores],
             tickets: VecDeque::new(),
             next: 1,
@@ -79,6 +82,12 @@ impl Acknowledge {
         self.heard[core] = true;
     }
 
+    /// A reply to a write has come from another core.
+    #[inline]
+    pub fn hear_write(&mut self) {
+        self.heard_write = true;
+    }
+
     pub fn released(&mut self, core: usize, sequence: u64) {
         self.released[core] = self.released[core].max(sequence);
     }
@@ -89,9 +98,11 @@ impl Acknowledge {
         self.positions[self.own].0.store(sequence, Ordering::Release);
     }
 
-    /// A ticket for what is to be said now, unless it may be said at once.
-    pub fn draw(&mut self, own_sequence: u64) -> Option<u64> {
-        if !self.on {
+    /// A ticket for what is to be said now, unless it may be said at once. While the file cannot be written, writes are
+    /// refused (`failing`), and reads and refusals do not wait: they acknowledge nothing.
+    pub fn draw(&mut self, own_sequence: u64, failing: bool) -> Option<u64> {
+        let heard_write = std::mem::take(&mut self.heard_write);
+        if !self.on || failing && !heard_write {
             return None;
         }
         self.seen[self.own] = own_sequence;
@@ -155,20 +166,30 @@ mod tests {
     #[test]
     fn replies_wait_for_what_they_may_have_seen_and_for_nothing_else() {
         let mut all = cores(3);
-        assert_eq!(all[0].draw(5), None, "off");
+        assert_eq!(all[0].draw(5, false), None, "off");
         all[0].switch(true);
         all[1].tell_position(7);
         all[2].tell_position(9);
-        assert_eq!(all[0].draw(0), None, "nothing was written");
-        let first = all[0].draw(1).expect("it waits for the own record");
+        assert_eq!(all[0].draw(0, false), None, "nothing was written");
+        let first = all[0].draw(1, false).expect("it waits for the own record");
         all[0].hear(1);
-        let second = all[0].draw(1).expect("and for the other core's");
+        let second = all[0].draw(1, false).expect("and for the other core's");
         assert_eq!(all[0].passed(), first - 1);
         all[0].released(0, 1);
         assert_eq!(all[0].passed(), first);
         all[0].released(1, 7);
         assert_eq!(all[0].passed(), second);
-        assert_eq!(all[0].draw(1), None);
+        assert_eq!(all[0].draw(1, false), None);
+    }
+
+    #[test]
+    fn while_writes_are_refused_only_their_acknowledgements_wait() {
+        let mut core = cores(1).pop().expect("one");
+        core.switch(true);
+        assert_eq!(core.draw(1, true), None);
+        core.hear_write();
+        assert!(core.draw(1, true).is_some());
+        assert!(core.draw(1, false).is_some());
     }
 
     #[test]
@@ -177,7 +198,7 @@ mod tests {
         core.switch(true);
         let keys = [1, 2].map(|index| ClientKey { index, generation: 0 });
         for (sequence, key) in (1..).zip(keys) {
-            let ticket = core.draw(sequence).expect("it waits");
+            let ticket = core.draw(sequence, false).expect("it waits");
             core.wait(ticket, key);
         }
         let passed = core.passed();

@@ -187,8 +187,14 @@ proptest! {
         let at = at.index(payload.len() - 10);
         payload[at] = byte;
         if let Ok(read) = restore(&payload, &small_limits(), false) {
-            let again = dump(value_ref(&read), &WriteOptions { compress: false });
-            prop_assert_eq!(restore(&again, &small_limits(), true), Ok(read));
+            let plain = WriteOptions { compress: false };
+            // Two rounds: the bytes may name consumers in another order than ours, which is by name.
+            let once = restore(&dump(value_ref(&read), &plain), &small_limits(), true).expect("written by us");
+            let twice = restore(&dump(value_ref(&once), &plain), &small_limits(), true);
+            prop_assert_eq!(twice.as_ref(), Ok(&once));
+            if !matches!(read, Value::Stream(_)) {
+                prop_assert_eq!(once, read);
+            }
         }
     }
 }
