@@ -61,6 +61,12 @@ impl Reload {
         bytes
     }
 
+    /// What comes first is done.
+    fn begun(&mut self, core: &CoreState) -> Next {
+        let has_failed = self.reply.borrow().first() == Some(&b'-');
+        if has_failed { Next::Done(self.reply.take()) } else { self.ask_whether_settled(core) }
+    }
+
     fn ask_whether_settled(&mut self, core: &CoreState) -> Next {
         self.step = Step::Settling;
         let which = self.order.which;
@@ -127,7 +133,7 @@ impl Reload {
 }
 
 impl Procedure for Reload {
-    fn next(&mut self, core: &mut CoreState, client: ClientKey, results: Vec<(usize, Contribution)>) -> Next {
+    fn next(&mut self, core: &mut CoreState, _: ClientKey, results: Vec<(usize, Contribution)>) -> Next {
         match &self.step {
             Step::Hold => {
                 self.step = Step::First;
@@ -138,11 +144,11 @@ impl Procedure for Reload {
                 let order = self.order.first(core);
                 match order.and_then(|order| hold_all(core, order, &self.reply, self.protocol)) {
                     Some(work) => Next::Hop { work, last: false },
-                    None => self.next(core, client, Vec::new()),
+                    None => self.begun(core),
                 }
             }
-            Step::Begun if self.reply.borrow().first() == Some(&b'-') => Next::Done(self.reply.take()),
-            Step::Begun | Step::Settle => self.ask_whether_settled(core),
+            Step::Begun => self.begun(core),
+            Step::Settle => self.ask_whether_settled(core),
             Step::Settling => {
                 let mut settled = true;
                 for (_, answer) in results {
