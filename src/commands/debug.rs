@@ -13,7 +13,7 @@ use crate::command_table::{
 };
 use crate::config::rewrite;
 use crate::keyspace::{Entry, TableShape, Ttl};
-use crate::persistence::load::reload;
+use crate::persistence::load::{ReloadOrder, Which};
 use crate::resp::Reply;
 use crate::session::{CoreState, Session};
 use crate::shard::{CommandError, CommandResult, Shard, shard_of_key};
@@ -64,7 +64,10 @@ enum Action<'a> {
     Protocol(&'a [u8]),
     Quicklist(&'a [u8]),
     Refused(&'static str),
-    Reload,
+    Reload {
+        save: bool,
+        which: Which,
+    },
     SetActiveExpire(bool),
     SkipChecksums(bool),
     Sleep {
@@ -96,8 +99,9 @@ impl<'a> Action<'a> {
             (b"HTSTATS-KEY", 1 | 2) => Self::TableStatsOfKey(args.bytes()?),
             (b"JOURNAL", 1) => journal(args)?,
             (b"LISTPACK", _) => one(Self::Listpack)?,
-            (b"LOADAOF" | b"RESTART" | b"CRASH-AND-RECOVER", _) => {
-                Self::Refused("ERR persistence is not available yet in this version of Pinion")
+            (b"LOADAOF", 0) => Self::Reload { save: false, which: Which::AppendOnly },
+            (b"RESTART" | b"CRASH-AND-RECOVER", _) => {
+                Self::Refused("ERR the server does not start itself again")
             }
             (b"LOG", _) => one(Self::Log)?,
             (b"OBJECT", 1 | 2) => Self::Object(args.bytes()?),
@@ -155,24 +159,21 @@ fn populate<'a>(mut args: Args<'a>) -> Result<Action<'a>, CommandError> {
 }
 
 fn reload_options<'a>(mut args: Args<'a>) -> Result<Action<'a>, CommandError> {
-    let (mut flush, mut save) = (true, true);
+    let (mut flush, mut save, mut merge) = (true, true, false);
     while args.remaining() > 0 {
         if args.option("NOFLUSH") {
             flush = false;
         } else if args.option("NOSAVE") {
             save = false;
-        } else if !args.option("MERGE") {
+        } else if args.option("MERGE") {
+            merge = true;
+        } else {
             return Err(CommandError::Text(
                 "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
             ));
         }
     }
-    // With both, everything that would be loaded is there already.
-    Ok(match (save, flush) {
-        (true, true) => Action::Reload,
-        (true, false) => Action::Nothing,
-        (false, _) => Action::Refused("ERR Error trying to load the RDB dump, check server logs."),
-    })
+    Ok(Action::Reload { save, which: Which::Snapshot { flush, merge } })
 }
 
 /// The number at the beginning of a text, as C's `strtod` finds it; 0 if there is none.
@@ -197,6 +198,12 @@ fn begin(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
         Action::RewriteConfig => super::config::rewrite_file(core, rewrite::rewrite_all)?,
         Action::JournalStart | Action::JournalTake if core.appender.is_on() => {
             return Err(CommandError::Text("ERR the append-only file reads the journal"));
+        }
+        Action::Reload { .. } if core.settings.loading || core.load.is_some() => {
+            return Err(CommandError::Text("LOADING Redis is loading the dataset in memory"));
+        }
+        Action::Reload { save, which } => {
+            core.reload = Some(ReloadOrder { save, which });
         }
         Action::Refused(text) => return Err(CommandError::Text(text)),
         Action::Log(text) => {
@@ -258,14 +265,6 @@ fn collect(core: &mut CoreState, asker: Asker, args: Args<'_>) -> Contribution {
         Action::Populate { count, prefix, size } => {
             fill(core, asker.db, count, prefix, size);
             Box::new(())
-        }
-        Action::Reload => {
-            let now = core.now.unix;
-            let reloaded = reload(&mut core.shard, now);
-            if let Err(error) = &reloaded {
-                core.shared.log.warning(format!("Error trying to load the RDB dump: {error}"));
-            }
-            Box::new(reloaded.is_ok())
         }
         Action::SetActiveExpire(active) => {
             core.shard.options.active_expire = active;
@@ -330,9 +329,6 @@ fn finish(
             reply.simple(&text);
         }
         Action::Protocol(kind) => protocol::reply(kind, reply)?,
-        Action::Reload if !parts.into_iter().all(taken::<bool>) => {
-            return Err(CommandError::Text("ERR Error trying to load the RDB dump, check server logs."));
-        }
         _ => reply.ok(),
     }
     Ok(())
@@ -445,6 +441,7 @@ fn help(reply: &mut Reply<'_>) {
                     "Begins to write down what changes; gives out the records since, by shard, and forgets them.",
                 ],
             ),
+            ("LOADAOF", &["Writes the append-only file to its end, and loads it in place of the data."]),
             ("LOG <message>", &["Writes <message> into the log."]),
             ("OBJECT <key>", &["How the value of <key> is stored."]),
             ("PAUSE-CRON <0|1>", &["Stops or starts the periodic duties of all cores."]),
@@ -461,7 +458,10 @@ fn help(reply: &mut Reply<'_>) {
             ),
             (
                 "RELOAD [option ...]",
-                &["Does to the data what saving and loading would do. Options: MERGE, NOFLUSH, NOSAVE."],
+                &[
+                    "Saves, empties the databases, and loads the snapshot. Options: MERGE (keys that are there",
+                    "are replaced), NOFLUSH, NOSAVE.",
+                ],
             ),
             ("SET-ACTIVE-EXPIRE <0|1>", &["Stops or starts the removal of keys nobody asks for."]),
             ("SLEEP <seconds>", &["Stops all cores for <seconds>, which may have decimals."]),

@@ -220,6 +220,7 @@ pub const NO_APPENDFSYNC_ON_REWRITE: Param<bool> = Param::named("no-appendfsync-
 pub const AUTO_AOF_REWRITE_PERCENTAGE: Param<i64> = Param::named("auto-aof-rewrite-percentage");
 pub const AUTO_AOF_REWRITE_MIN_SIZE: Param<Size> = Param::named("auto-aof-rewrite-min-size");
 pub const AOF_LOAD_TRUNCATED: Param<bool> = Param::named("aof-load-truncated");
+pub const AOF_USE_RDB_PREAMBLE: Param<bool> = Param::named("aof-use-rdb-preamble");
 pub const KEY_LOAD_DELAY: Param<i64> = Param::named("key-load-delay");
 pub const REPLICAOF: Param<Master> = Param::named("replicaof");
 pub const CLUSTER_ENABLED: Param<bool> = Param::named("cluster-enabled");

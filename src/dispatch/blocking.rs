@@ -439,7 +439,7 @@ impl Procedure for Moving {
         let ends = match &next {
             Next::Hop { .. } => self.hops > 1,
             Next::Done(reply) => !is_null(reply),
-            Next::Blocked(_) => unreachable!("a plan does not wait"),
+            Next::Blocked(_) | Next::Later => unreachable!("a plan does not wait"),
         };
         if ends && !self.claimed {
             self.claimed = self.claim.take(Outcome::Served);

@@ -150,6 +150,36 @@ impl Dispatch {
     }
 }
 
+/// The last step before everybody holds still, with all shards held. Nothing for a single core: there it is done
+/// already, and the reply is there.
+pub(super) fn hold_all(
+    core: &mut CoreState,
+    order: FrozenOrder,
+    reply: &Rc<RefCell<Vec<u8>>>,
+    protocol: Protocol,
+) -> Option<Vec<(usize, Work)>> {
+    if core.cores == 1 {
+        let FrozenOrder { on_shard, run } = order;
+        if let Some(on_shard) = on_shard {
+            on_shard(&mut core.shard);
+        }
+        *reply.borrow_mut() = at_rest(run, &[&*core.shard], protocol);
+        return None;
+    }
+    let gate = Arc::new(Gate::new(core.cores));
+    let on_shard = order.on_shard.clone();
+    let others = (0..core.cores).filter(|shard| *shard != core.index);
+    let work = others.map(|shard| (shard, Work::Core(hold_still(gate.clone(), on_shard.clone())))).collect();
+    core.freezing = Some(Freezing { gate, order, reply: reply.clone(), protocol });
+    Some(work)
+}
+
+/// A hop that does nothing: after it the transaction is the only one at work on every shard.
+pub(super) fn nothing(cores: usize) -> Vec<(usize, Work)> {
+    let nothing = |_: &mut CoreState| -> Contribution { Box::new(()) };
+    (0..cores).map(|shard| (shard, Work::Core(Box::new(nothing)))).collect()
+}
+
 fn at_rest(run: Box<AtRest>, all: &[&Shard], protocol: Protocol) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Err(error) = run(all, &mut Reply::new(&mut bytes, protocol)) {
@@ -210,22 +240,15 @@ impl Procedure for Freeze {
         match self.step {
             Step::Hold => {
                 self.step = Step::HoldStill;
-                let nothing = |_: &mut CoreState| -> Contribution { Box::new(()) };
-                let work = (0..core.cores).map(|shard| (shard, Work::Core(Box::new(nothing)))).collect();
-                Next::Hop { work, last: false }
+                Next::Hop { work: nothing(core.cores), last: false }
             }
             Step::HoldStill => {
                 self.step = Step::Done;
-                let gate = Arc::new(Gate::new(core.cores));
                 let order = self.order.take().expect("this step comes once");
-                let on_shard = order.on_shard.clone();
-                let others = (0..core.cores).filter(|shard| *shard != core.index);
-                let work = others
-                    .map(|shard| (shard, Work::Core(hold_still(gate.clone(), on_shard.clone()))))
-                    .collect();
-                let (reply, protocol) = (self.reply.clone(), self.protocol);
-                core.freezing = Some(Freezing { gate, order, reply, protocol });
-                Next::Hop { work, last: false }
+                match hold_all(core, order, &self.reply, self.protocol) {
+                    Some(work) => Next::Hop { work, last: false },
+                    None => Next::Done(self.reply.take()),
+                }
             }
             Step::Done => Next::Done(self.reply.take()),
         }

@@ -18,6 +18,7 @@ mod multi;
 mod pipeline;
 mod procedure;
 mod redaction;
+mod reload;
 pub mod route;
 mod run;
 mod serving;
@@ -38,6 +39,7 @@ use gather::{Gather, Gathers};
 use message::{Order, Ticket};
 use pipeline::Forming;
 use procedure::{Caller, Everywhere, Planned, Procedure};
+use reload::Reload;
 use route::Owners;
 use run::{run_batch, run_here};
 use transactions::Transactions;
@@ -346,6 +348,11 @@ impl Dispatch {
             let mut bytes = Vec::new();
             Reply::new(&mut bytes, asker.protocol).error(error.text().as_ref());
             account::replied(core, key, command, argv, &bytes);
+            return Flow::Next;
+        }
+        if let Some(order) = core.reload.take() {
+            let parts = (0..core.cores).map(|shard| (shard, KeySet::whole(Mode::Exclusive))).collect();
+            self.begin(core, key, command, argv, parts, Box::new(Reload::new(order, asker.protocol)));
             return Flow::Next;
         }
         let about_data = command.is_write() || command.spec.flags.contains(Flag::ReadOnly);

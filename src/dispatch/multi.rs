@@ -429,6 +429,9 @@ impl Exec {
             }
             Handler::EveryCore { begin, .. } => {
                 begin(&mut Session { core, key }, Args::new(arguments, usize::from(command.names)))?;
+                if core.reload.take().is_some() {
+                    return Err(CommandError::Text("ERR data are not loaded again inside a transaction"));
+                }
                 let asker = Asker { client_id: self.client, db: caller.db, protocol: caller.protocol };
                 Box::new(Everywhere::new(*command, asker, arguments, self.cores))
             }
@@ -529,7 +532,7 @@ impl Procedure for Exec {
         loop {
             if let Some((index, mut procedure)) = self.alone.take() {
                 match procedure.next(core, key, std::mem::take(&mut results)) {
-                    Next::Blocked(_) => unreachable!("nothing waits inside EXEC"),
+                    Next::Blocked(_) | Next::Later => unreachable!("nothing waits inside EXEC"),
                     Next::Hop { work, .. } => {
                         self.alone = Some((index, procedure));
                         return Next::Hop { work, last: false };

@@ -34,6 +34,8 @@ impl Work {
 pub enum Next {
     /// Work by shard; after the `last` hop the transaction is over.
     Hop { work: Vec<(usize, Work)>, last: bool },
+    /// Nothing can be done now: it is asked again, without results, in the next turn.
+    Later,
     /// The encoded reply.
     Done(Vec<u8>),
     /// The client stands in the lines of this wait.

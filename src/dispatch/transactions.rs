@@ -73,6 +73,8 @@ pub struct Transactions {
     /// Over, but for shards that have not told: how many, by the number of the fence.
     fenced: HashMap<u64, (usize, Running, Next)>,
     next_fence: u64,
+    /// Those that go on in the next turn.
+    later: Vec<u32>,
     /// To be attempted when the turn ends: a number drawn then is on its way at once, so that few arrive out of order.
     due: Vec<u32>,
 }
@@ -108,13 +110,14 @@ impl Transactions {
             local: VecDeque::new(),
             fenced: HashMap::new(),
             next_fence: 0,
+            later: Vec::new(),
             due: Vec::new(),
         }
     }
 
     /// Whether the next turn has something to do.
     pub fn is_pressing(&self) -> bool {
-        self.serving.is_asked() || !self.due.is_empty()
+        self.serving.is_asked() || !self.due.is_empty() || !self.later.is_empty()
     }
 }
 
@@ -317,7 +320,7 @@ impl Dispatch {
             (Next::Done(_), Purpose::Pipeline) => account::released(core, running.client),
             (Next::Done(reply), purpose) => self.moved(core, purpose, reply),
             (Next::Blocked(id), _) => Self::stands(core, running, id),
-            (Next::Hop { .. }, _) => unreachable!("a hop is no end"),
+            (Next::Hop { .. } | Next::Later, _) => unreachable!("that is no end"),
         }
     }
 
@@ -370,8 +373,26 @@ impl Dispatch {
             Progress::Scheduled(id, results) | Progress::Answered(id, results) => (id, results, false),
             Progress::Finished(id, results) => (id, results, true),
         };
+        self.go_on(core, id, results, over);
+    }
+
+    /// Lets those go on that had to wait for the next turn.
+    pub fn go_on_later(&mut self, core: &mut CoreState) {
+        if self.transactions.later.is_empty() {
+            return;
+        }
+        for id in std::mem::take(&mut self.transactions.later) {
+            self.go_on(core, id, Vec::new(), false);
+        }
+        self.pump(core);
+    }
+
+    fn go_on(&mut self, core: &mut CoreState, id: u32, results: Vec<(usize, Contribution)>, over: bool) {
         let running = self.transactions.running[id as usize].as_mut().expect("it is under way");
         let next = running.procedure.next(core, running.client, results);
+        if matches!(next, Next::Later) {
+            return self.transactions.later.push(id);
+        }
         let Transactions { coordinator, local, running, .. } = &mut self.transactions;
         let mut mailbox = Mailbox { local, links: &mut self.links };
         let mut send = |shard, request| mailbox.request(shard, request, None);

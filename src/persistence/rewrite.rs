@@ -10,11 +10,14 @@
 //! what was there before. What `appendonly` says and what is done about it meet in [`look_after_time`], where a failure is
 //! tried again, too.
 
+use super::aof::manifest::BaseFormat;
 use super::append_only::AppendOnlyFiles;
 use super::child::Ended;
 use super::save::{BackgroundWrite, Reservation, background};
 use super::status::ChildKind;
-use crate::config::parameter::{APPENDONLY, AUTO_AOF_REWRITE_MIN_SIZE, AUTO_AOF_REWRITE_PERCENTAGE};
+use crate::config::parameter::{
+    AOF_USE_RDB_PREAMBLE, APPENDONLY, AUTO_AOF_REWRITE_MIN_SIZE, AUTO_AOF_REWRITE_PERCENTAGE,
+};
 use crate::session::{CoreState, FrozenOrder, OnShard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -72,6 +75,8 @@ pub fn order(core: &CoreState, switches_on: bool) -> Result<FrozenOrder, NotNow>
             cuts[shard.index].store(journal.last_sequence(), Relaxed);
         })
     };
+    let format =
+        if core.config.get(AOF_USE_RDB_PREAMBLE) { BaseFormat::Snapshot } else { BaseFormat::Commands };
     file.rewrite_began(now_s(core));
     let started = {
         let shared = shared.clone();
@@ -82,12 +87,12 @@ pub fn order(core: &CoreState, switches_on: bool) -> Result<FrozenOrder, NotNow>
             }
         }
     };
-    let path = files.store.disk().path_of(&files.store.base_name(generation));
+    let path = files.store.disk().path_of(&files.store.base_name(generation, format));
     let done = move |core: &mut CoreState, ended: &Ended| {
         finish(
             core,
             &files,
-            generation,
+            (generation, format),
             &cuts,
             ended,
             switches_on && run.is_some(),
@@ -96,6 +101,7 @@ pub fn order(core: &CoreState, switches_on: bool) -> Result<FrozenOrder, NotNow>
     };
     let write = BackgroundWrite {
         kind: ChildKind::AofBase,
+        as_commands: format == BaseFormat::Commands,
         path,
         on_shard: Some(on_shard),
         started: Some(Box::new(started)),
@@ -112,7 +118,7 @@ fn now_s(core: &CoreState) -> u64 {
 fn finish(
     core: &mut CoreState,
     files: &AppendOnlyFiles,
-    generation: u64,
+    (generation, format): (u64, BaseFormat),
     cuts: &[AtomicU64],
     ended: &Ended,
     was_switching_on: bool,
@@ -122,7 +128,7 @@ fn finish(
     let mut succeeded = ended.succeeded;
     if succeeded {
         let after = has_segments.then(|| cuts.iter().map(|cut| cut.load(Relaxed)).collect());
-        match files.store.rebase(generation, after, ended.bytes) {
+        match files.store.rebase(generation, format, after, ended.bytes) {
             Ok(removed) => {
                 log.notice("Background AOF rewrite terminated with success");
                 log.verbose(format!("{removed} files of the append only file are not needed any more"));
@@ -139,7 +145,7 @@ fn finish(
     }
     if !succeeded {
         // Nobody names it.
-        let base = files.store.base_name(generation);
+        let base = files.store.base_name(generation, format);
         let _ = crate::disk::Disk::remove(files.store.disk(), &base);
     }
     over(&core.shared.append_only, was_switching_on, succeeded, now_s(core));

@@ -49,6 +49,8 @@ pub type Started = dyn FnOnce(Result<(), &io::Error>);
 pub struct BackgroundWrite {
     pub kind: ChildKind,
     pub path: PathBuf,
+    /// Not as a snapshot, but as commands.
+    pub as_commands: bool,
     /// Done to every shard at the moment of the snapshot.
     pub on_shard: Option<Arc<OnShard>>,
     /// Told whether the child was started, while everything is at rest.
@@ -80,6 +82,7 @@ pub fn dump(config: &Config) -> BackgroundWrite {
     BackgroundWrite {
         kind: ChildKind::Rdb,
         path: dump_path(config),
+        as_commands: false,
         on_shard: None,
         started: None,
         done: None,
@@ -149,9 +152,10 @@ fn start(
     };
     let options = SnapshotOptions { in_child: true, ..options(shared, config, !is_rdb, access_clock) };
     let frozen: Vec<Frozen<'_>> = shards.iter().map(|shard| Frozen::new(shard)).collect();
-    let path = write.path;
+    let (path, as_commands) = (write.path, write.as_commands);
     let forked = child::fork(plan, |report, temporary| {
-        let saved = snapshot::save(&frozen, &path, temporary, &options, report);
+        let save = if as_commands { snapshot::save_as_commands } else { snapshot::save };
+        let saved = save(&frozen, &path, temporary, &options, report);
         report.measure_cow(now_s());
         saved.inspect_err(|error| report.set_error(&error.to_string())).is_ok()
     });
@@ -205,6 +209,19 @@ pub fn foreground(core: &CoreState, reservation: Reservation) -> FrozenOrder {
             return Err(CommandError::Text("ERR Background save already in progress"));
         }
         shared.persistence.counted();
+        if !save_now(&shared, &config, shards, clock) {
+            return Err(CommandError::Text("ERR"));
+        }
+        reply.ok();
+        Ok(())
+    })
+}
+
+/// As SAVE, but whatever a child is doing.
+pub fn at_rest(core: &CoreState) -> FrozenOrder {
+    let (shared, config) = (core.shared.clone(), core.config.clone());
+    let clock = core.shard.access_clock;
+    FrozenOrder::new(move |shards, reply| {
         if !save_now(&shared, &config, shards, clock) {
             return Err(CommandError::Text("ERR"));
         }

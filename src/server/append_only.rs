@@ -115,6 +115,9 @@ impl AppendOnly {
             appender.log().expect("it is on").hurry();
             core.acknowledge.switch(false);
             core.shared.append_only.cores[core.index].draining.store(true, Relaxed);
+        } else {
+            // It may have been suspended, and is not to go on.
+            journal.stop();
         }
         self.act(core, ring, now_ms);
         let log = core.appender.log().expect("it is on");

@@ -154,6 +154,7 @@ impl Core {
             }
         }
         dispatch.receive(state);
+        dispatch.go_on_later(state);
         while let Some(dealt) = dispatch.dealt.pop() {
             admit(state, ring, connections, dealt);
         }

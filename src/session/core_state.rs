@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::mesh::Owned;
 use crate::observability::{CommandStats, Counters, LatencyMonitor, RateMeter, Slowlog};
 use crate::persistence::aof::appender::{Appender, News};
-use crate::persistence::load::Seat;
+use crate::persistence::load::{ReloadOrder, Seat};
 use crate::resp::Reply;
 use crate::shard::{Outcome, Shard};
 use std::sync::Arc;
@@ -43,6 +43,8 @@ pub struct CoreState {
     pub frozen_order: Option<FrozenOrder>,
     /// The same, when the others have been told to hold still.
     pub freezing: Option<Freezing>,
+    /// What a client wants loaded again (DEBUG RELOAD): dispatch goes on with it when the command has begun.
+    pub reload: Option<ReloadOrder>,
     /// While data are loaded.
     pub load: Option<Box<Seat>>,
     /// Read once per turn of the loop and after each slow command.
@@ -108,6 +110,7 @@ impl CoreState {
             acknowledge: Acknowledge::new(index, positions),
             frozen_order: None,
             freezing: None,
+            reload: None,
             load: None,
             now: Moment::default(),
             tick_ns: 0,

@@ -5,7 +5,9 @@ use pinion::disk::{Disk, SimulatedDisk};
 use pinion::persistence::aof::faults::Faults;
 use pinion::persistence::aof::format::Header;
 use pinion::persistence::aof::log::Log;
-use pinion::persistence::aof::manifest::{Generation, Manifest, base_name, manifest_name, segment_name};
+use pinion::persistence::aof::manifest::{
+    BaseFormat, Generation, Manifest, base_name, manifest_name, segment_name,
+};
 use pinion::persistence::aof::release::{Part, Release};
 use pinion::persistence::aof::segment::{Action, Completion, Policy};
 use pinion::shard::journal::record::{Membership, RecordWriter};
@@ -298,7 +300,7 @@ impl Life {
     /// A snapshot of what was there when the segments of `generation` were begun.
     fn rebase(&mut self, disk: &SimulatedDisk, generation: u64, after: &[u64]) -> io::Result<Vec<String>> {
         let counts: Vec<String> = after.iter().map(u64::to_string).collect();
-        let base = base_name(NAME, generation);
+        let base = base_name(NAME, generation, BaseFormat::Snapshot);
         disk.create(&base, format!("{} {}", self.number, counts.join(",")).as_bytes())?;
         let mut manifest = Manifest { base: Some(base), ..Manifest::default() };
         manifest.generations.push(Generation {

@@ -17,6 +17,7 @@ mod filling;
 #[allow(dead_code)]
 mod generate;
 
+mod again;
 mod failures;
 mod moments;
 mod saving;

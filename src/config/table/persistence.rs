@@ -60,7 +60,7 @@ pub(super) const PARAMETERS: &[Declaration] = &[
     Declaration::bool("aof-rewrite-incremental-fsync", "yes", "Sync a rewrite as it is written."),
     Declaration::bool("aof-load-truncated", "yes", "Load a file whose last command is cut off.")
         .implemented(),
-    Declaration::bool("aof-use-rdb-preamble", "yes", "Begin rewritten files with a snapshot."),
+    Declaration::bool("aof-use-rdb-preamble", "yes", "Begin rewritten files with a snapshot.").implemented(),
     Declaration::bool("aof-timestamp-enabled", "no", "Note the time between commands."),
     Declaration::bool("aof-disable-auto-gc", "no", "Keep parts that are no longer used."),
 ];

@@ -76,8 +76,21 @@ pub fn segment_name(append_filename: &str, generation: u64, shard: u32) -> Strin
     format!("{append_filename}.{generation}.incr.{shard}.pinion")
 }
 
-pub fn base_name(append_filename: &str, generation: u64) -> String {
-    format!("{append_filename}.{generation}.base.rdb")
+/// How a base is written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum BaseFormat {
+    #[default]
+    Snapshot,
+    /// The commands that make the data anew, as clients would send them (`aof-use-rdb-preamble no`).
+    Commands,
+}
+
+pub fn base_name(append_filename: &str, generation: u64, format: BaseFormat) -> String {
+    let ending = match format {
+        BaseFormat::Snapshot => "rdb",
+        BaseFormat::Commands => "aof",
+    };
+    format!("{append_filename}.{generation}.base.{ending}")
 }
 
 impl Manifest {

@@ -2,7 +2,9 @@
 
 use super::faults::Faults;
 use super::format::Header;
-use super::manifest::{Generation, Manifest, ManifestError, base_name, manifest_name, segment_name};
+use super::manifest::{
+    BaseFormat, Generation, Manifest, ManifestError, base_name, manifest_name, segment_name,
+};
 use super::recovery::{Recovered, RecoveryError, recover};
 use crate::disk::{Disk, LockError};
 use std::io;
@@ -66,8 +68,8 @@ impl<D: Disk> Store<D> {
         segment_name(&self.name, generation, shard)
     }
 
-    pub fn base_name(&self, generation: u64) -> String {
-        base_name(&self.name, generation)
+    pub fn base_name(&self, generation: u64, format: BaseFormat) -> String {
+        base_name(&self.name, generation, format)
     }
 
     /// What counts after the last end of the server.
@@ -130,11 +132,12 @@ impl<D: Disk> Store<D> {
     pub fn rebase(
         &self,
         generation: u64,
+        format: BaseFormat,
         after: Option<Vec<u64>>,
         base_bytes: u64,
     ) -> Result<usize, StoreError> {
         let mut state = self.state();
-        let mut manifest = Manifest { base: Some(self.base_name(generation)), ..Manifest::default() };
+        let mut manifest = Manifest { base: Some(self.base_name(generation, format)), ..Manifest::default() };
         if let Some(after) = after {
             let shards = after.len() as u32;
             manifest.generations.push(Generation {

@@ -26,6 +26,8 @@ pub struct EntryBatch {
     pub weight: u64,
     /// For complaints.
     pub file: Arc<str>,
+    /// Keys that are there already are replaced, and are no damage.
+    pub merge: bool,
 }
 
 struct EntryItem {
@@ -131,7 +133,7 @@ impl EntryBatch {
             };
             shard.context(db, UnixMillis(0), true).load(key, value, ttl)
         };
-        if !is_new {
+        if !is_new && !self.merge {
             return Err(failed(item.offset, "the key comes twice".into()));
         }
         if item.idle_s.is_some() || item.frequency.is_some() {

@@ -40,6 +40,8 @@ pub enum LoadError {
     Rdb { file: String, offset: u64, key: Option<Vec<u8>>, what: String },
     #[error("Can't load {file}: {what}")]
     Unsupported { file: String, what: String },
+    #[error("There is no append only file to load")]
+    NoAppendOnlyFile,
     #[error("{0}")]
     GoOn(String),
     #[error("Can't start a thread to load the data: {0}")]

@@ -32,7 +32,7 @@ mod source;
 pub use error::{LoadError, Remedy};
 pub use feeds::{Feeds, Inbox, Job};
 pub use progress::{LoadFigures, Progress};
-pub use reload::reload;
+pub use reload::{Outcome, ReloadOrder, Which};
 pub use seat::{Seat, slice};
 pub use segments::Segment;
 pub use source::{AppendOnly, Source};
@@ -107,6 +107,23 @@ pub fn load(
     }
 }
 
+/// As [`load`], of a snapshot; keys that are there already are replaced if `merge` is set.
+///
+/// # Errors
+/// As of [`load`].
+pub fn load_snapshot(shared: &Arc<Shared>, path: &Path, merge: bool, feeds: &Feeds) -> Result<(), LoadError> {
+    let policy = SnapshotPolicy {
+        expired_before: Some(UnixMillis::now()),
+        merge,
+        ..snapshot_policy(&shared.config())
+    };
+    let load = || {
+        snapshot(&mut Reader::open(path)?, feeds, policy, &Delay::new(shared), shared)?;
+        feeds.settle()
+    };
+    load().map_err(|error| feeds.common.failure().unwrap_or(error))
+}
+
 fn load_files(
     shared: &Arc<Shared>,
     table: &'static CommandTable,
@@ -119,10 +136,9 @@ fn load_files(
     let seconds = || Monotonic::now().since(start).as_secs_f64();
     match source {
         Source::Snapshot(path) => {
-            let mut reader = Reader::open(path)?;
             let policy =
                 SnapshotPolicy { expired_before: Some(UnixMillis::now()), ..snapshot_policy(&config) };
-            snapshot(&mut reader, feeds, policy, &delay, shared)?;
+            snapshot(&mut Reader::open(path)?, feeds, policy, &delay, shared)?;
             feeds.settle()?;
             shared.log.notice(format!("DB loaded from disk: {:.3} seconds", seconds()));
         }
@@ -201,6 +217,7 @@ fn snapshot_policy(config: &Config) -> SnapshotPolicy {
         databases: config.get(DATABASES) as usize,
         verify: config.get(RDBCHECKSUM),
         expired_before: None,
+        merge: false,
     }
 }
 

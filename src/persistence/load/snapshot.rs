@@ -34,6 +34,8 @@ pub struct SnapshotPolicy {
     /// Keys whose deadline was before this are left out. None for the base of an append-only file: what follows may
     /// be about them.
     pub expired_before: Option<UnixMillis>,
+    /// Keys that are there already are replaced.
+    pub merge: bool,
 }
 
 /// What a snapshot says of itself.
@@ -301,6 +303,7 @@ impl<'a> SnapshotFeeder<'a> {
         let mut batch = std::mem::take(&mut self.batches[shard]);
         batch.piece = self.piece.clone();
         batch.file = self.file.clone();
+        batch.merge = self.policy.merge;
         batch.weight = std::mem::take(&mut self.weight);
         self.feeds.send(shard, Job::Entries(batch))
     }

@@ -48,6 +48,14 @@ impl Source {
             let snapshot = PathBuf::from(OsStr::from_bytes(config.get(DBFILENAME)));
             return Ok(snapshot.exists().then_some(Self::Snapshot(snapshot)));
         }
+        Self::find_append_only(config)
+    }
+
+    /// The append-only file, whether it is on or not.
+    ///
+    /// # Errors
+    /// As of [`Source::find`].
+    pub fn find_append_only(config: &Config) -> Result<Option<Self>, LoadError> {
         let (directory, name) = (config.get(APPENDDIRNAME), config.get(APPENDFILENAME));
         let found = append_only(Path::new(""), directory, name, config.get(AOF_LOAD_TRUNCATED))?;
         Ok(found.map(Self::AppendOnly))

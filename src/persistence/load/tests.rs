@@ -167,7 +167,12 @@ fn load_snapshot(path: &Path, verify: bool) -> Result<(Shard, u64), LoadError> {
     let (feeds, mut inboxes) = Feeds::new(1, Arc::default(), Arc::new(Progress::default()));
     let inbox = inboxes.remove(0);
     let mut shard = Shard::new(DATABASES, [1, 2, 3, 4]);
-    let policy = SnapshotPolicy { databases: DATABASES, verify, expired_before: Some(UnixMillis(1_000_000)) };
+    let policy = SnapshotPolicy {
+        databases: DATABASES,
+        verify,
+        expired_before: Some(UnixMillis(1_000_000)),
+        merge: false,
+    };
     std::thread::scope(|scope| {
         let feeder = scope.spawn(move || {
             let mut reader = Reader::open(path).expect("it was written");

@@ -4,10 +4,13 @@
 //! an [`ExtentBuffer`] and writes it where the file ends at that moment. What a loader sees is an ordinary dump;
 //! the checksum over the whole file is combined from those of the extents.
 //!
+//! With `aof-use-rdb-preamble no` the base of an append-only file is made of commands instead: [`save_as_commands`].
+//!
 //! Invariants
 //!   S1  No two extents overlap, and they leave no gap.
 //!   S2  The dump appears under its name complete and synced, or not at all.
 
+mod commands;
 pub mod extent;
 
 use crate::base::crc::{crc64, crc64_combine};
@@ -97,6 +100,33 @@ pub enum SnapshotError {
 /// # Errors
 /// Why not; nothing is left behind then but what was there before.
 pub fn save(
+    shards: &[Frozen<'_>],
+    path: &Path,
+    temporary: &Path,
+    options: &SnapshotOptions,
+    report: &Report,
+) -> Result<(), SnapshotError> {
+    save_by(write, shards, path, temporary, options, report)
+}
+
+/// As [`save`], but as the commands that make the data anew.
+///
+/// # Errors
+/// As of [`save`].
+pub fn save_as_commands(
+    shards: &[Frozen<'_>],
+    path: &Path,
+    temporary: &Path,
+    options: &SnapshotOptions,
+    report: &Report,
+) -> Result<(), SnapshotError> {
+    save_by(commands::write, shards, path, temporary, options, report)
+}
+
+type Write = fn(&[Frozen<'_>], &Target<'_>, &SnapshotOptions, &Report) -> io::Result<()>;
+
+fn save_by(
+    write: Write,
     shards: &[Frozen<'_>],
     path: &Path,
     temporary: &Path,
@@ -345,7 +375,7 @@ impl Job<'_> {
                     self.version.fetch_max(version, Relaxed);
                 }
                 if self.options.key_delay_us != 0 {
-                    self.delay();
+                    delay(self.options.key_delay_us, self.report.keys_done.load(Relaxed));
                 }
                 if buffer.is_full() {
                     failure = self.put(&mut buffer, shard);
@@ -390,16 +420,14 @@ impl Job<'_> {
             self.report.measure_cow(now_s);
         }
     }
+}
 
-    /// `rdb-key-save-delay`, so that tests can watch a save.
-    fn delay(&self) {
-        let delay = self.options.key_delay_us;
-        let done = self.report.keys_done.load(Relaxed);
-        if delay > 0 {
-            std::thread::sleep(Duration::from_micros(delay as u64));
-        } else if done.is_multiple_of(delay.unsigned_abs()) {
-            std::thread::sleep(Duration::from_micros(1));
-        }
+/// `rdb-key-save-delay`, so that tests can watch a save.
+fn delay(microseconds: i64, keys_done: u64) {
+    if microseconds > 0 {
+        std::thread::sleep(Duration::from_micros(microseconds as u64));
+    } else if keys_done.is_multiple_of(microseconds.unsigned_abs()) {
+        std::thread::sleep(Duration::from_micros(1));
     }
 }
 

@@ -36,6 +36,8 @@ const KEEP_BYTES: usize = 1 << 20;
 #[derive(Default)]
 pub struct Journal {
     on: bool,
+    /// It was on, and will be again.
+    suspended: bool,
     /// Deletions of keys past their deadline are written as UNLINK (`lazyfree-lazy-expire`).
     unlinks: bool,
     /// The effects of the unit in progress.
@@ -87,6 +89,17 @@ impl Journal {
     /// Ends it; what nobody has taken is lost.
     pub fn stop(&mut self) {
         *self = Self { unlinks: self.unlinks, ..Self::default() };
+    }
+
+    /// Nothing is collected until [`Journal::resume`]. Everything has been taken, and no unit is in progress.
+    pub fn suspend(&mut self) {
+        self.suspended = self.on;
+        self.on = false;
+    }
+
+    /// Goes on where it was suspended, if it was.
+    pub fn resume(&mut self) {
+        self.on |= std::mem::take(&mut self.suspended);
     }
 
     pub fn set_unlinks(&mut self, unlinks: bool) {
