@@ -23,6 +23,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import appendonly_suite
 import chart
 import loading_suite
 import persistence_suite
@@ -105,6 +106,10 @@ def main():
     persistence = persistence_suite.measure(saves, loader, options, SUBJECT) if saves else []
     starts = [name for name in loading_suite.NAMES if selected(name, "persistence", options)]
     persistence += loading_suite.measure(starts, loader, options, REFERENCE, SUBJECT) if starts else []
+    appending = [name for name in appendonly_suite.NAMES if selected(name, "persistence", options)]
+    if appending and SUBJECT in options.commands:
+        persistence += appendonly_suite.measure(
+            appending, lambda *arguments: load(loader, *arguments), options, REFERENCE, SUBJECT)
 
     report = {
         "machine": machine(options),
