@@ -15,6 +15,8 @@
 //!   S2  A granted entry conflicts with nobody who was in the queue before it.
 //!   S3  Who conflicts with an entry and came after it stands behind it.
 //!   S4  When the shard comes to rest, the head is a transaction with nothing armed, or there is none.
+//!   S6  `held` has the intents of those who hold this shard: granted, or run at the head and stayed. A transaction that
+//!       only waits has not happened anywhere, so a command of one shard may run in front of it.
 //!   S5  While a command of a client waits here, `admit` lets none of that client pass: they run in their order.
 
 use super::intents::{Intent, Intents, KeySet, Mode};
@@ -25,6 +27,7 @@ use std::collections::HashMap;
 /// `W` is the work of a hop, `D` what the shard needs to run a deferred command.
 pub struct Scheduler<W, D> {
     intents: Intents,
+    held: Intents,
     queue: Queue<Entry<W, D>>,
     /// By client: how many of its commands wait here.
     deferred: HashMap<u64, u32>,
@@ -38,8 +41,22 @@ struct Entry<W, D> {
 }
 
 enum What<W, D> {
-    Transaction { txn: Txn, granted: bool, armed: Option<Armed<W>> },
-    Command { client: u64, command: D },
+    /// `holds`: granted, or run at the head and stayed.
+    Transaction {
+        txn: Txn,
+        holds: bool,
+        armed: Option<Armed<W>>,
+    },
+    Command {
+        client: u64,
+        command: D,
+    },
+}
+
+impl<W, D> Entry<W, D> {
+    fn holds(&self) -> bool {
+        matches!(self.what, What::Transaction { holds: true, .. })
+    }
 }
 
 struct Armed<W> {
@@ -111,6 +128,7 @@ impl<W, D> Scheduler<W, D> {
     pub fn new(faults: Faults) -> Self {
         Self {
             intents: Intents::default(),
+            held: Intents::default(),
             queue: Queue::default(),
             deferred: HashMap::new(),
             stats: SchedulerStats::default(),
@@ -128,7 +146,7 @@ impl<W, D> Scheduler<W, D> {
     pub fn admit(&self, client: u64, keys: &[Intent], whole: Option<Mode>) -> Admission {
         let behind_its_own =
             self.deferred.contains_key(&client) && !self.faults.has(Fault::DeferredOvertaken);
-        if self.is_idle() || !behind_its_own && !self.intents.conflict_with(keys, whole) {
+        if self.is_idle() || !behind_its_own && !self.held.conflict_with(keys, whole) {
             Admission::Run
         } else {
             Admission::Defer
@@ -156,12 +174,13 @@ impl<W, D> Scheduler<W, D> {
         let is_pure = keys.keys().iter().all(|intent| intent.mode == Mode::Shared);
         let (armed, answer) = if granted {
             self.stats.granted += 1;
+            self.held.take(&keys);
             (None, Schedule::Granted(read))
         } else {
             self.stats.queued += 1;
             (read.map(|work| Armed { work, last: false }), Schedule::Queued)
         };
-        self.queue.insert(txn.number, Entry { keys, what: What::Transaction { txn, granted, armed } });
+        self.queue.insert(txn.number, Entry { keys, what: What::Transaction { txn, holds: granted, armed } });
         if self.faults.has(Fault::ReadDoesNotHold) && is_pure && matches!(answer, Schedule::Granted(Some(_)))
         {
             self.conclude(txn);
@@ -174,18 +193,24 @@ impl<W, D> Scheduler<W, D> {
         let at_head = self.queue.is_head(txn.number);
         let free = self.faults.has(Fault::RunsWithoutGrant);
         let entry = self.queue.find(txn.number).expect("a hop follows its scheduling");
-        let What::Transaction { granted, armed, .. } = &mut entry.what else {
+        let What::Transaction { holds, armed, .. } = &mut entry.what else {
             unreachable!("Q2: a number is a transaction's")
         };
         assert!(armed.is_none(), "the next hop follows the answer to the one before");
-        if !(*granted || at_head || free) {
+        if !(*holds || at_head || free) {
             *armed = Some(Armed { work, last });
             return None;
         }
         if last {
             self.leave(txn);
         } else if self.faults.has(Fault::FirstHopConcludes) {
-            self.intents.give_back(&std::mem::take(&mut entry.keys));
+            let keys = std::mem::take(&mut entry.keys);
+            if *holds {
+                self.held.give_back(&keys);
+            }
+            self.intents.give_back(&keys);
+        } else if !std::mem::replace(holds, true) {
+            self.held.take(&entry.keys);
         }
         Some(work)
     }
@@ -202,6 +227,9 @@ impl<W, D> Scheduler<W, D> {
         if self.faults.has(Fault::WithdrawnLeavesIntent)
             && let Some(entry) = self.queue.remove(txn.number)
         {
+            if entry.holds() {
+                self.held.give_back(&entry.keys);
+            }
             self.intents.give_back_but_one(&entry.keys);
             return true;
         }
@@ -211,6 +239,9 @@ impl<W, D> Scheduler<W, D> {
     fn leave(&mut self, txn: Txn) -> bool {
         match self.queue.remove(txn.number) {
             Some(entry) => {
+                if entry.holds() {
+                    self.held.give_back(&entry.keys);
+                }
                 self.intents.give_back(&entry.keys);
                 true
             }
@@ -225,11 +256,13 @@ impl<W, D> Scheduler<W, D> {
     pub fn next(&mut self) -> Option<Ready<W, D>> {
         let head = self.queue.head()?;
         match &mut head.what {
-            What::Transaction { txn, armed, .. } => {
+            What::Transaction { txn, armed, holds } => {
                 let Armed { work, last } = armed.take()?;
                 let txn = *txn;
                 if last {
                     self.leave(txn);
+                } else if !std::mem::replace(holds, true) {
+                    self.held.take(&head.keys);
                 }
                 Some(Ready::Hop { txn, work, last })
             }
@@ -377,13 +410,17 @@ mod tests {
         assert!(!admitted(&shard, 7, &two), "S5");
         assert!(admitted(&shard, 8, &two));
         shard.defer(7, two.clone(), "second");
-        assert!(!admitted(&shard, 8, &two), "its intents count");
+        assert!(admitted(&shard, 8, &two), "S6: it holds nothing");
         assert_eq!(shard.schedule(txn(2), two.clone(), None), Schedule::Queued);
         shard.conclude(txn(1));
         assert_eq!(shard.next(), Some(Ready::Command("first")));
         assert_eq!(shard.next(), Some(Ready::Command("second")));
         assert_eq!(shard.next(), None);
-        assert!(admitted(&shard, 7, &one) && !admitted(&shard, 7, &two));
+        assert!(admitted(&shard, 7, &one) && admitted(&shard, 7, &two), "S6: it has a place and no more");
+        assert_eq!(shard.hop(txn(2), "stays", false), Some("stays"));
+        assert!(admitted(&shard, 7, &one) && !admitted(&shard, 7, &two), "S6: it has run");
+        shard.conclude(txn(2));
+        assert!(shard.is_idle() && shard.held.is_empty());
     }
 
     #[test]
@@ -395,6 +432,9 @@ mod tests {
         );
         assert!(admitted(&shard, 0, &read(&[1])) && !admitted(&shard, 0, &write(&[1])));
         assert_eq!(shard.schedule(txn(2), KeySet::whole(Mode::Exclusive), None), Schedule::Queued);
-        assert!(!admitted(&shard, 0, &read(&[1])));
+        assert!(admitted(&shard, 0, &read(&[1])), "S6");
+        shard.conclude(txn(1));
+        assert_eq!(shard.hop(txn(2), "counts", false), Some("counts"));
+        assert!(!admitted(&shard, 0, &read(&[1])), "S6");
     }
 }
