@@ -11,7 +11,7 @@ use support::{Client, Server, Value, on_each_shard_count};
 const ACCOUNTS: usize = 8;
 const EACH: i64 = 1000;
 /// Per client; many clients at once make the interleavings.
-const ROUNDS: usize = if cfg!(debug_assertions) { 300 } else { 3000 };
+const ROUNDS: usize = if cfg!(debug_assertions) { 150 } else { 3000 };
 
 fn account(index: usize) -> String {
     format!("account:{index}")
@@ -107,8 +107,8 @@ fn nobody_ever_sees_half_a_transfer() {
         let (done, succeeded) = (&done, &succeeded);
         std::thread::scope(|scope| {
             let looking: Vec<_> =
-                (0..4).map(|_| scope.spawn(|| count_money(&mut server.connect(), done))).collect();
-            let moving: Vec<_> = (0..6)
+                (0..8).map(|_| scope.spawn(|| count_money(&mut server.connect(), done))).collect();
+            let moving: Vec<_> = (0..12)
                 .flat_map(|index| {
                     let exec = scope.spawn(move || transfer_by_exec(&mut server.connect(), index + 1));
                     let watch =
