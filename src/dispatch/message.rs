@@ -2,6 +2,7 @@
 
 use super::procedure::Work;
 use super::serving::Late;
+use super::take_muted;
 use super::transactions::Whole;
 use crate::client::{ClientKey, WatchedKey};
 use crate::command_table::{Command, Contribution, ShardHandler};
@@ -128,6 +129,38 @@ pub struct Order {
     pub client: ClientKey,
     pub client_id: u64,
     pub ticket: Ticket,
+}
+
+impl Order {
+    /// A command of one shard that is not run on the spot: it counts as under way from here on, and the place of its
+    /// reply is kept.
+    pub fn of_client(
+        core: &mut CoreState,
+        key: ClientKey,
+        command: &Command,
+        run: ShardHandler,
+        owner: usize,
+    ) -> Self {
+        let client = core.clients.running(key);
+        if command.is_write() {
+            if core.settings.relaxed_ordering {
+                client.in_flight.writes += 1;
+            } else {
+                client.in_flight.write_sent(owner);
+            }
+        }
+        let muted = take_muted(&mut client.reply_mode);
+        Self {
+            command: *command,
+            run,
+            db: client.db,
+            protocol: client.protocol,
+            no_touch: client.no_touch,
+            client: key,
+            client_id: client.id,
+            ticket: Ticket::Slot(client.output.open_slot(muted)),
+        }
+    }
 }
 
 impl Item {

@@ -236,25 +236,7 @@ impl Dispatch {
             return Flow::Next;
         }
         account::monitor(core, key, command, argv);
-        let client = core.clients.running(key);
-        if command.is_write() {
-            if core.settings.relaxed_ordering {
-                client.in_flight.writes += 1;
-            } else {
-                client.in_flight.write_sent(owner);
-            }
-        }
-        let muted = take_muted(&mut client.reply_mode);
-        let order = Order {
-            command: *command,
-            run,
-            db: client.db,
-            protocol: client.protocol,
-            no_touch: client.no_touch,
-            client: key,
-            client_id: client.id,
-            ticket: Ticket::Slot(client.output.open_slot(muted)),
-        };
+        let order = Order::of_client(core, key, command, run, owner);
         self.order(owner, order, argv.iter());
         Flow::Next
     }

@@ -83,6 +83,10 @@ impl Dispatch {
     /// Whether EXEC may be collected: each of its commands has one shard to run on, and nothing is watched.
     pub(super) fn may_collect_exec(&mut self, core: &mut CoreState, key: ClientKey) -> bool {
         let client = core.clients.get(key).expect("its request runs");
+        if self.forming.is_none() {
+            // What the commands are only matters to others that they might join.
+            return client.in_flight.is_idle();
+        }
         let Some(multi) = &client.multi else { return false };
         let plain = |queued: &QueuedCommand| single_place(core, queued).is_some();
         let fits = !multi.is_empty()

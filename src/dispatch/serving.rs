@@ -5,7 +5,7 @@ use super::message::{Item, Message, Order, Participants, Ticket};
 use super::procedure::Work;
 use super::run::run_item;
 use super::transactions::{Local, Whole, each_intent};
-use super::{Dispatch, Flow, take_muted};
+use super::{Dispatch, Flow};
 use crate::client::ClientKey;
 use crate::command_table::{Command, Contribution, Flag, ShardHandler};
 use crate::resp::{Argv, ArgvBuf};
@@ -172,23 +172,7 @@ impl Dispatch {
             return None;
         }
         let owner = core.index;
-        let client = core.clients.running(key);
-        if command.is_write() && !core.settings.relaxed_ordering {
-            client.in_flight.write_sent(owner);
-        } else if command.is_write() {
-            client.in_flight.writes += 1;
-        }
-        let muted = take_muted(&mut client.reply_mode);
-        let order = Order {
-            command: *command,
-            run,
-            db: client.db,
-            protocol: client.protocol,
-            no_touch: client.no_touch,
-            client: key,
-            client_id,
-            ticket: Ticket::Slot(client.output.open_slot(muted)),
-        };
+        let order = Order::of_client(core, key, command, run, owner);
         let waiting = Waiting::Command { origin: owner, item: Item::new(order), argv: argv.to_owned() };
         self.transactions.serving.scheduler.defer(client_id, key_set(intents, whole), waiting);
         Some(Flow::Next)

@@ -342,16 +342,7 @@ impl Effects {
     pub fn announce(&mut self, db: usize, key: &[u8], event: Event) {
         if self.attentive {
             // It may be about another key than the change itself (the destination of LMOVE).
-            if event.touches() {
-                self.watch.changed(db, key);
-                self.journal.touch(db, key);
-            }
-            if event.gives() || self.minded && event.takes() {
-                self.waits.ready(db, key);
-            }
-            if self.listening {
-                self.changes.push(Change { db, key: key.into(), event });
-            }
+            self.tell(db, key, event);
         }
     }
 
