@@ -1,5 +1,4 @@
-//! Planted bugs: realistic mistakes that the simulator has to find. In a server nothing of this exists:
-//! [`Faults`] is then a type without content, and every question a constant `false`.
+//! The bugs that the simulator has to find; see [`crate::base::planted`].
 
 /// A mistake that can be switched on in a simulation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,44 +39,5 @@ pub enum Fault {
     ServedBeforeConclusion,
 }
 
-#[cfg(any(test, feature = "planted-bugs"))]
-mod switch {
-    use super::Fault;
-
-    /// Which mistake is planted, if any.
-    #[derive(Clone, Copy, Debug, Default)]
-    pub struct Faults(Option<Fault>);
-
-    impl Faults {
-        pub const NONE: Self = Self(None);
-
-        pub const fn plant(fault: Fault) -> Self {
-            Self(Some(fault))
-        }
-
-        #[inline]
-        pub fn has(self, fault: Fault) -> bool {
-            self.0 == Some(fault)
-        }
-    }
-}
-
-#[cfg(not(any(test, feature = "planted-bugs")))]
-mod switch {
-    use super::Fault;
-
-    /// No mistake can be planted in this build.
-    #[derive(Clone, Copy, Debug, Default)]
-    pub struct Faults(());
-
-    impl Faults {
-        pub const NONE: Self = Self(());
-
-        #[inline]
-        pub const fn has(self, _: Fault) -> bool {
-            false
-        }
-    }
-}
-
-pub use switch::Faults;
+/// Which of them is planted, if any.
+pub type Faults = crate::base::planted::Faults<Fault>;
