@@ -25,6 +25,7 @@ mod hash_exchange;
 mod hash_expire;
 mod hash_scan;
 mod help;
+mod hops;
 mod hyperloglog;
 mod info;
 mod keys;

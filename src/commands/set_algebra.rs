@@ -4,6 +4,7 @@
 //! the owner of the destination stores the result.
 
 use super::entry_reply::write_entry;
+use super::hops::{refuse, result};
 use crate::base::number::parse_i64;
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler, HopWork,
@@ -301,16 +302,7 @@ fn plan_combine(argv: Argv<'_>) -> Box<dyn Plan> {
         Ok(Request { operation, keys, output }) => {
             Box::new(Combine { operation, output, stage: Stage::Read(keys.iter().map(Box::from).collect()) })
         }
-        Err(error) => Box::new(Failed(Some(error))),
-    }
-}
-
-/// A request that is refused before any key is looked at.
-struct Failed(Option<CommandError>);
-
-impl Plan for Failed {
-    fn step(&mut self, _: Vec<Contribution>, _: &mut Reply<'_>) -> Step {
-        Step::Done(Err(self.0.take().expect("asked once")))
+        Err(error) => refuse(error),
     }
 }
 
@@ -329,11 +321,6 @@ enum Stage {
 
 /// A copy of a set, and the limits that its owner goes by.
 type ReadSet = Result<(Option<Set>, EncodingLimits), CommandError>;
-
-/// The result of one piece of a hop.
-pub(super) fn result<R: 'static>(contribution: Contribution) -> R {
-    *contribution.downcast().expect("the kind of result that was asked for")
-}
 
 impl Plan for Combine {
     fn step(&mut self, results: Vec<Contribution>, reply: &mut Reply<'_>) -> Step {

@@ -1,6 +1,7 @@
 //! Unions, intersections and differences of sorted sets and of sets, whose members count with score 1.
 
-use super::read_then_write::{Answer, Next, ReadThenWrite, fail, integer, refuse};
+use super::hops::refuse;
+use super::read_then_write::{Answer, Next, ReadThenWrite, fail, integer};
 use super::zset::{MembersReply, store_zset};
 use crate::base::double;
 use crate::base::number::parse_i64;

@@ -1,6 +1,7 @@
 //! Taking members from the ends of sorted sets: ZPOPMIN, ZPOPMAX, ZMPOP.
 
-use super::read_then_write::{Answer, Next, ReadThenWrite, fail, refuse};
+use super::hops::refuse;
+use super::read_then_write::{Answer, Next, ReadThenWrite, fail};
 use super::zset::{MembersReply, change_zset, changed_zset, read_zset};
 use crate::base::number::parse_i64;
 use crate::command_table::{

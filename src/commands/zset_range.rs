@@ -1,6 +1,7 @@
 //! Sorted sets by ranges of ranks, scores and names: ZRANGE and its older forms, ZRANGESTORE, ZCOUNT, ZREMRANGEBY….
 
-use super::read_then_write::{Next, ReadThenWrite, fail, integer, refuse};
+use super::hops::refuse;
+use super::read_then_write::{Next, ReadThenWrite, fail, integer};
 use super::zset::{MembersReply, change_zset, changed_zset, read_zset, store_zset};
 use super::zset_query::{By, Form, Query, parse_names, parse_scores};
 use crate::command_table::{
