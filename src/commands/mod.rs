@@ -30,7 +30,9 @@ mod keys_sort;
 mod latency;
 mod list;
 mod list_block;
+mod list_edit;
 mod list_move;
+mod list_read;
 mod memory;
 mod monitor;
 mod object;
@@ -92,6 +94,8 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     keys_scan::COMMANDS,
     keys_sort::COMMANDS,
     list::COMMANDS,
+    list_read::COMMANDS,
+    list_edit::COMMANDS,
     list_move::COMMANDS,
     list_block::COMMANDS,
     object::COMMANDS,
