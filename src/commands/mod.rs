@@ -36,7 +36,9 @@ mod keys_sort;
 mod latency;
 mod list;
 mod list_block;
+mod list_edit;
 mod list_move;
+mod list_read;
 mod memory;
 mod monitor;
 mod object;
@@ -98,6 +100,8 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     keys_scan::COMMANDS,
     keys_sort::COMMANDS,
     list::COMMANDS,
+    list_read::COMMANDS,
+    list_edit::COMMANDS,
     list_move::COMMANDS,
     list_block::COMMANDS,
     object::COMMANDS,
