@@ -22,6 +22,12 @@ pub use simulated::{FaultRates, SimulatedDisk};
 use std::io;
 use std::ops::Deref;
 
+/// What the system says, as the system says it: without Rust's "(os error 2)".
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
 /// One directory and the files in it.
 pub trait Disk {
     type Contents: Deref<Target = [u8]>;
