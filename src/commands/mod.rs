@@ -47,6 +47,7 @@ mod read_then_write;
 mod server;
 mod set;
 mod set_algebra;
+mod set_move;
 mod slowlog;
 mod stream;
 mod stream_claim;
@@ -66,10 +67,13 @@ mod string_range;
 mod timeout;
 mod transaction;
 mod zset;
+mod zset_add;
 mod zset_algebra;
 mod zset_block;
 mod zset_pop;
+mod zset_query;
 mod zset_range;
+mod zset_scan;
 
 #[cfg(test)]
 mod testing;
@@ -119,6 +123,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     hash_scan::COMMANDS,
     set::COMMANDS,
     set_algebra::COMMANDS,
+    set_move::COMMANDS,
     bitfield::COMMANDS,
     bitmap::COMMANDS,
     stream::COMMANDS,
@@ -130,10 +135,12 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     geo_search::COMMANDS,
     hyperloglog::COMMANDS,
     zset::COMMANDS,
+    zset_add::COMMANDS,
     zset_algebra::COMMANDS,
     zset_block::COMMANDS,
     zset_pop::COMMANDS,
     zset_range::COMMANDS,
+    zset_scan::COMMANDS,
 ];
 
 /// All commands; `renamed` is what `rename-command` says.

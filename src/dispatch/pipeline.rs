@@ -4,13 +4,14 @@
 //! and their like, and EXECs of commands that have one shard each, are collected while they come from one connection
 //! without anything between them, and go together: atomic together is more than was promised to each. If all their keys turn out to live on one shard, one message takes it all there.
 
+use super::exchange::BATCH_BYTES_MAX;
+use super::exec::shard_handler;
 use super::message::{Batch, Order, Ticket};
-use super::multi::shard_handler;
 use super::procedure::{Caller, Next, Procedure, Work};
 use super::route::{self, Owners};
 use super::run::run_part;
 use super::transactions::{Purpose, Running, each_intent};
-use super::{BATCH_BYTES_MAX, Dispatch, Flow, account, gather, take_muted};
+use super::{Dispatch, Flow, account, gather, take_muted};
 use crate::client::{ClientKey, QueuedCommand, ReplyMode};
 use crate::command_table::{Args, Command, Contribution, Handler, Merge, ShardHandler, TransactionCommand};
 use crate::resp::{Argv, ArgvBuf, Reply};
