@@ -34,6 +34,24 @@ pub trait Disk {
 
     fn names(&self) -> io::Result<Vec<String>>;
     fn read(&self, name: &str) -> io::Result<Self::Contents>;
+
+    /// Reads these files, perhaps several at once, and makes something of each; in their order, up to the first that
+    /// could not be read.
+    fn read_all<T: Send>(
+        &self,
+        names: &[String],
+        make: impl Fn(usize, &[u8]) -> T + Sync,
+    ) -> Vec<io::Result<T>> {
+        let mut made = Vec::with_capacity(names.len());
+        for (index, name) in names.iter().enumerate() {
+            made.push(self.read(name).map(|contents| make(index, &contents)));
+            if made[index].is_err() {
+                break;
+            }
+        }
+        made
+    }
+
     /// Creates or empties a file, writes it and makes its bytes durable, but not yet its name.
     fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
