@@ -37,7 +37,7 @@ impl Dispatch {
                 client.reply_mode = ReplyMode::Skipping;
             }
             let mut bytes = Vec::new();
-            Reply::new(&mut bytes, asker.protocol).error(error.text().as_ref());
+            error.write_over(&mut bytes, 0, asker.protocol);
             account::replied(core, key, command, argv, &bytes);
             return Flow::Next;
         }
@@ -107,8 +107,7 @@ impl Dispatch {
             let mut reply = Reply::new(&mut bytes, protocol);
             let mut session = Session { core, key: gather.client };
             if let Err(error) = finish(&mut session, args, all, &mut reply) {
-                bytes.clear();
-                Reply::new(&mut bytes, protocol).error(error.text().as_ref());
+                error.write_over(&mut bytes, 0, protocol);
             }
         }
         account::gathered(core, &gather, &bytes);

@@ -80,7 +80,7 @@ impl Dispatch {
             return false;
         }
         let client = core.clients.running(key);
-        let caller = Caller { db: client.db, protocol: client.protocol, no_touch: client.no_touch };
+        let caller = Caller::of(client);
         Reply::new(client.output.writer(), caller.protocol).array(commands.len());
         core.shard.effects.journal.hold();
         for QueuedCommand { command, argv } in commands {
@@ -132,8 +132,8 @@ impl Exec {
         watched: Vec<(usize, WatchedKey)>,
     ) -> Self {
         let client = core.clients.running(key);
-        let (id, protocol, no_touch) = (client.id, client.protocol, client.no_touch);
-        let mut caller = Caller { db: client.db, protocol, no_touch };
+        let (id, protocol) = (client.id, client.protocol);
+        let mut caller = Caller::of(client);
         let mut commands = Vec::with_capacity(queued.len());
         let mut places = Vec::with_capacity(queued.len());
         for QueuedCommand { command, argv } in queued {
@@ -280,7 +280,7 @@ impl Exec {
             // UNWATCH: EXEC has released the watched keys already.
             let protocol = core.clients.get(key).map_or(Protocol::Resp2, |client| client.protocol);
             Reply::new(&mut bytes, protocol).ok();
-            account::inside(core, key, command, argv.as_argv(), &bytes, 0);
+            account::ran_as_part(core, key, command, argv.as_argv(), &bytes, 0);
             return self.replies.put(index, bytes);
         }
         let (Handler::Client(run) | Handler::Frozen { in_exec: run, .. }) = command.spec.handler else {
@@ -291,12 +291,11 @@ impl Exec {
             let args = Args::new(argv.as_argv(), usize::from(command.names));
             let mut session = Session { core, key };
             if let Err(error) = run(&mut session, args, &mut Reply::new(&mut bytes, protocol)) {
-                bytes.clear();
-                Reply::new(&mut bytes, protocol).error(error.text().as_ref());
+                error.write_over(&mut bytes, 0, protocol);
             }
         }
         let took = Monotonic::now().since(started).as_nanos() as u64;
-        account::inside(core, key, command, argv.as_argv(), &bytes, took);
+        account::ran_as_part(core, key, command, argv.as_argv(), &bytes, took);
         self.replies.put(index, bytes);
     }
 
@@ -306,7 +305,7 @@ impl Exec {
             let (_, indices) = self.together.iter().find(|(owner, _)| *owner == shard).expect("it was asked");
             for (index, (bytes, nanoseconds)) in indices.iter().zip(replies) {
                 let Planning { command, argv, .. } = &self.commands[*index];
-                account::inside(core, key, command, argv.as_argv(), &bytes, nanoseconds);
+                account::ran_as_part(core, key, command, argv.as_argv(), &bytes, nanoseconds);
                 self.replies.put(*index, bytes);
             }
         }
@@ -372,7 +371,7 @@ impl Procedure for Exec {
                     Next::Done(bytes) => {
                         let Planning { command, argv, .. } = &self.commands[index];
                         let took = Monotonic::now().since(self.alone_since).as_nanos() as u64;
-                        account::inside(core, key, command, argv.as_argv(), &bytes, took);
+                        account::ran_as_part(core, key, command, argv.as_argv(), &bytes, took);
                         self.replies.put(index, bytes);
                     }
                 }
@@ -390,7 +389,7 @@ impl Procedure for Exec {
                     match self.begin_alone(core, key, index) {
                         Err(error) => {
                             let mut bytes = Vec::new();
-                            Reply::new(&mut bytes, self.protocol).error(error.text().as_ref());
+                            error.write_over(&mut bytes, 0, self.protocol);
                             self.replies.put(index, bytes);
                         }
                         Ok(procedure) => {

@@ -34,7 +34,7 @@ use crate::command_table::{Args, ClientHandler, Command, Flag, Handler, ShardHan
 use crate::mesh::{Lender, Links};
 use crate::resp::{Argv, Reply};
 use crate::session::{CoreState, PauseMode, Session};
-use crate::shard::{CommandError, Shard};
+use crate::shard::Shard;
 use admission::Situation;
 use gather::Gathers;
 use message::Order;
@@ -248,7 +248,7 @@ impl Dispatch {
         if !client.in_flight.is_idle() {
             return Flow::Stall;
         }
-        let caller = Caller { db: client.db, protocol: client.protocol, no_touch: client.no_touch };
+        let caller = Caller::of(client);
         account::monitor(core, key, command, argv);
         let parts = transactions::intentions(core, command, argv);
         self.begin(core, key, command, argv, parts, make(caller));
@@ -276,8 +276,7 @@ impl Dispatch {
         let mut session = Session { core, key };
         let result = run(&mut session, Args::new(argv, usize::from(command.names)), &mut reply);
         if let Err(error) = result {
-            bytes.clear();
-            Reply::new(&mut bytes, protocol).error(error.text().as_ref());
+            error.write_over(&mut bytes, 0, protocol);
         }
         account::replied(core, key, command, argv, &bytes);
         // Afterwards, as in Redis: SELECT is shown with the database it has chosen.
@@ -320,9 +319,4 @@ fn take_muted(mode: &mut ReplyMode) -> bool {
         }
         ReplyMode::Skipping => unreachable!("only while a command of the client itself runs"),
     }
-}
-
-/// What an error reply looks like, for those who must write one without a handler.
-pub fn write_error(error: &CommandError, reply: &mut Reply<'_>) {
-    reply.error(error.text().as_ref());
 }

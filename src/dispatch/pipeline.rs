@@ -140,7 +140,7 @@ impl Dispatch {
             Forming {
                 client: key,
                 client_id: client.id,
-                caller: Caller { db: client.db, protocol: client.protocol, no_touch: client.no_touch },
+                caller: Caller::of(client),
                 started_ns: core.tick_ns,
                 whole: Batch::default(),
                 members: Vec::new(),
@@ -305,13 +305,13 @@ impl Procedure for Together {
             let order = &order[order_start..member.order_end];
             order_start = member.order_end;
             gather::merge(merge, &replies, order, &mut Reply::new(&mut bytes, caller.protocol));
-            account::inside(core, key, &member.command, whole.argv(index), &bytes[start..], nanoseconds);
+            account::ran_as_part(core, key, &member.command, whole.argv(index), &bytes[start..], nanoseconds);
             let ended = match &mut exec {
                 None => slot,
                 Some(exec) => exec.answered(nanoseconds).then(|| {
                     let Inside { member, slot, nanoseconds, .. } = *exec;
                     let command = &members[member].command;
-                    account::inside(core, key, command, whole.argv(member), &[], nanoseconds);
+                    account::ran_as_part(core, key, command, whole.argv(member), &[], nanoseconds);
                     slot
                 }),
             };
