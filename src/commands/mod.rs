@@ -6,18 +6,24 @@ mod bitfield;
 mod bitmap;
 mod client;
 mod client_list;
+mod collection_random;
 mod collection_scan;
 mod command;
 mod config;
 mod connection;
 mod debug;
 mod dump;
+mod entry_reply;
 mod function;
 mod geo;
 mod geo_query;
 mod geo_search;
 mod hash;
+mod hash_counter;
+mod hash_deadline;
+mod hash_exchange;
 mod hash_expire;
+mod hash_scan;
 mod help;
 mod hyperloglog;
 mod info;
@@ -103,7 +109,10 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     string_range::COMMANDS,
     transaction::COMMANDS,
     hash::COMMANDS,
+    hash_counter::COMMANDS,
+    hash_exchange::COMMANDS,
     hash_expire::COMMANDS,
+    hash_scan::COMMANDS,
     set::COMMANDS,
     set_algebra::COMMANDS,
     bitfield::COMMANDS,

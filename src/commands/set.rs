@@ -1,7 +1,8 @@
 //! Sets: SADD, SPOP and their kin. What involves several sets is in `set_algebra`.
 
+use super::collection_random::{RANDOM_COUNT_MAX, random_count};
 use super::collection_scan::{ScanOptions, parse_cursor, write_cursor};
-use super::hash::{RANDOM_COUNT_MAX, random_count, write_entry, write_value};
+use super::entry_reply::{write_entry, write_value};
 use crate::base::random::Random;
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Kind,

@@ -3,7 +3,7 @@
 //! Where the sets live on several shards, each owner hands over a copy of its own, and the client's core computes;
 //! the owner of the destination stores the result.
 
-use super::hash::write_entry;
+use super::entry_reply::write_entry;
 use crate::base::number::parse_i64;
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler, HopWork,
