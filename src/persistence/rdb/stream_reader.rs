@@ -8,7 +8,7 @@
 //!            consumers  number, then of each: name, time seen, since form 3 time active,
 //!                       number of pending entries, their ids (16 bytes each)
 //! producers  in form 4: for how long and how many of their messages are remembered; number, then of each: name,
-//!            number of messages, of each: name, id of the entry; at last, how many there ever were
+//!            number of messages, of each: name, id of the entry; at last, how many there ever were, and again
 //! ```
 //! Ids elsewhere are two lengths, times 8 bytes.
 
@@ -149,5 +149,6 @@ fn skip_producers(reader: &mut Reader<'_>) -> Result<(), Damage> {
             id_of_lengths(message).map(drop)
         })
     })?;
+    reader.length()?;
     reader.length().map(drop)
 }
