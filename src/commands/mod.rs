@@ -23,6 +23,7 @@ mod hash_counter;
 mod hash_deadline;
 mod hash_exchange;
 mod hash_expire;
+mod hash_field_options;
 mod hash_scan;
 mod help;
 mod hyperloglog;
