@@ -67,6 +67,7 @@ const UNSAFE: &[&str] = &[
     "keyspace/entry.rs",
     "keyspace/entry_mut.rs",
     "keyspace/group.rs",
+    "keyspace/region_stock.rs",
     "keyspace/regions.rs",
     "keyspace/segment_pool.rs",
     "keyspace/slab.rs",

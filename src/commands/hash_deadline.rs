@@ -9,7 +9,7 @@ use crate::types::{EncodingLimits, Hash};
 /// Redis keeps deadlines of fields in 46 bits.
 const DEADLINE_MAX: i64 = 0x0000_ffff_ffff_ffff >> 2;
 
-pub(super) const MISSING_FIELDS: CommandError =
+const MISSING_FIELDS: CommandError =
     CommandError::Text("ERR Mandatory argument FIELDS is missing or not at the right position");
 
 const WRONG_NUMBER: CommandError =
@@ -76,13 +76,11 @@ pub(super) enum Condition {
 }
 
 impl Condition {
-    pub fn parse(args: &mut Args<'_>) -> Self {
+    pub fn named(word: &[u8]) -> Option<Self> {
         let conditions =
             [("NX", Self::Absent), ("XX", Self::Present), ("GT", Self::Greater), ("LT", Self::Less)];
-        conditions
-            .into_iter()
-            .find(|(name, _)| args.option(name))
-            .map_or(Self::Always, |(_, condition)| condition)
+        let found = conditions.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes()));
+        found.map(|(_, condition)| condition)
     }
 
     /// No deadline counts as an infinite one.

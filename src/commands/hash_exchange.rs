@@ -1,16 +1,13 @@
 //! Values of fields and their deadlines in one command, as in Redis 8.0: HGETEX, HSETEX, HGETDEL.
 
 use super::entry_reply::write_value;
-use super::hash_deadline::{
-    Condition, FIELDS, Happened, MISSING_FIELDS, NOT_POSITIVE, Time, fields, set_deadline, tell,
-};
-use crate::base::UnixMillis;
-use crate::base::number::parse_i64;
+use super::hash_deadline::{Condition, FIELDS, Happened, NOT_POSITIVE, fields, set_deadline, tell};
+use super::hash_field_options::{Exchange, ExchangeOptions};
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Kind,
 };
 use crate::resp::Reply;
-use crate::shard::{CommandError, CommandResult, Context, Event, Updated};
+use crate::shard::{CommandResult, Context, Event, Updated};
 
 pub(super) const COMMANDS: &[&CommandSpec] = &[&HGETEX, &HSETEX, &HGETDEL];
 
@@ -45,22 +42,12 @@ const HGETEX: CommandSpec = CommandSpec {
     ..DEFAULTS
 };
 
-/// The options that name a deadline.
-const TIMES: [(&str, Time); 4] =
-    [("EX", Time::After(1000)), ("PX", Time::After(1)), ("EXAT", Time::At(1000)), ("PXAT", Time::At(1))];
-
 fn hgetex(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let key = args.bytes()?;
     ctx.update_hash(key, false, |_, _| ())?;
     let now = ctx.now;
-    let mut deadline = None;
-    let mut persist = false;
-    if let Some((_, time)) = TIMES.into_iter().find(|(name, _)| args.option(name)) {
-        deadline = Some(time.parse(args.bytes()?, now, "hgetex")?);
-    } else {
-        persist = args.option("PERSIST");
-    }
-    let fields = fields(&mut args, NOT_POSITIVE)?;
+    let (ExchangeOptions { deadline, persist, .. }, fields) =
+        ExchangeOptions::parse(args, Exchange::Get, now)?;
     reply.array(fields.remaining());
     let updated = ctx.update_hash(key, false, |hash, limits| {
         let mut happened = Happened::default();
@@ -108,84 +95,17 @@ const HSETEX: CommandSpec = CommandSpec {
     ..DEFAULTS
 };
 
-/// What HSETEX says before the fields.
-#[derive(Default)]
-struct SetOptions {
-    /// None of the fields may exist, or all must.
-    absent: bool,
-    present: bool,
-    keep: bool,
-    deadline: Option<UnixMillis>,
-}
-
-impl SetOptions {
-    /// Leaves the fields and values in `args`.
-    fn parse(args: &mut Args<'_>, now: UnixMillis) -> Result<Self, CommandError> {
-        const ONE_CONDITION: CommandError =
-            CommandError::Text("ERR Only one of FXX or FNX arguments can be specified");
-        const ONE_TIME: CommandError =
-            CommandError::Text("ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified");
-        let mut options = Self::default();
-        loop {
-            if args.option("FIELDS") {
-                return Self::end(args).map(|()| options);
-            }
-            let has_time = options.keep || options.deadline.is_some();
-            if let Some((_, time)) = TIMES.into_iter().find(|(name, _)| args.option(name)) {
-                if has_time {
-                    return Err(ONE_TIME);
-                }
-                let text = args.next().ok_or(CommandError::Text("ERR missing expire time"))?;
-                options.deadline = Some(time.parse(text, now, "hsetex")?);
-            } else if args.option("KEEPTTL") {
-                if has_time {
-                    return Err(ONE_TIME);
-                }
-                options.keep = true;
-            } else {
-                let (absent, present) = (args.option("FNX"), args.option("FXX"));
-                if !absent && !present {
-                    return Err(match args.next() {
-                        Some(other) => {
-                            let other = String::from_utf8_lossy(other).into_owned();
-                            CommandError::built(format!("ERR unknown argument: {other}"))
-                        }
-                        None => MISSING_FIELDS,
-                    });
-                }
-                if absent && present || options.absent || options.present {
-                    return Err(ONE_CONDITION);
-                }
-                (options.absent, options.present) = (absent, present);
-            }
-        }
-    }
-
-    fn end(args: &mut Args<'_>) -> CommandResult {
-        if args.remaining() < 3 {
-            return Err(CommandError::WrongArity("hsetex"));
-        }
-        let number =
-            args.next().and_then(parse_i64).filter(|number| (1..=i64::from(i32::MAX)).contains(number));
-        let number = number.ok_or(CommandError::Text("ERR invalid number of fields"))?;
-        if args.remaining() as i64 != number * 2 {
-            return Err(CommandError::WrongArity("hsetex"));
-        }
-        Ok(())
-    }
-}
-
 fn hsetex(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let key = args.bytes()?;
     let now = ctx.now;
-    let options = SetOptions::parse(&mut args, now)?;
-    let pairs = args;
+    let (options, pairs) = ExchangeOptions::parse(args, Exchange::Set, now)?;
     let updated = ctx.update_hash(key, !options.present, |hash, limits| {
-        let mut names = args.step_by(2);
+        let mut names = pairs.step_by(2);
         let refused = options.absent && names.any(|field| hash.at(now).contains(field))
             || options.present && !names.all(|field| hash.at(now).contains(field));
         if !refused {
-            while let (Some(field), Some(value)) = (args.next(), args.next()) {
+            let mut rest = pairs;
+            while let (Some(field), Some(value)) = (rest.next(), rest.next()) {
                 let over = options.deadline.is_some_and(|deadline| deadline <= now);
                 if over {
                     hash.remove(field);
@@ -218,7 +138,13 @@ fn hsetex(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
     Ok(())
 }
 
-fn propagate_pairs(ctx: &mut Context<'_>, key: &[u8], options: &SetOptions, over: bool, pairs: Args<'_>) {
+fn propagate_pairs(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    options: &ExchangeOptions,
+    over: bool,
+    pairs: Args<'_>,
+) {
     if !ctx.journals() {
         return;
     }
@@ -310,7 +236,7 @@ mod tests {
             > HSETEX h NX FIELDS 1 a 1
             -ERR unknown argument: NX
             > HSETEX h FIELDS 2 a 1 b
-            -ERR wrong number of arguments for 'hsetex' command
+            -ERR wrong number of arguments
             > HSETEX h FIELDS 0 a 1
             -ERR invalid number of fields
             > HGETEX h EX 20 FIELDS 2 a x

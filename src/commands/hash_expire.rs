@@ -1,8 +1,7 @@
 //! Deadlines of single fields, as in Redis 7.4: HEXPIRE, HTTL, HPERSIST and their kin.
 
-use super::hash_deadline::{
-    Condition, FIELDS, Happened, NOT_GREATER, NOT_POSITIVE, Outcome, Time, fields, set_deadline, tell,
-};
+use super::hash_deadline::{FIELDS, Happened, NOT_POSITIVE, Outcome, Time, fields, set_deadline, tell};
+use super::hash_field_options::parse_conditional;
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Kind,
 };
@@ -106,8 +105,7 @@ fn set_deadlines(
     ctx.update_hash(key, false, |_, _| ())?;
     let now = ctx.now;
     let deadline = time.parse(args.bytes()?, now, command)?;
-    let condition = Condition::parse(&mut args);
-    let fields = fields(&mut args, NOT_GREATER)?;
+    let (condition, fields) = parse_conditional(args)?;
     reply.array(fields.remaining());
     let updated = ctx.update_hash(key, false, |hash, limits| {
         let mut happened = Happened::default();
@@ -379,11 +377,11 @@ mod tests {
             > HSET h a 1
             :1
             > HEXPIRE h 10 FIELDS 2 a
-            -ERR The `numfields` parameter must match the number of arguments
+            -ERR wrong number of arguments
             > HEXPIRE h 10 FIELDS 0 a
             -ERR Parameter `numFields` should be greater than 0
             > HEXPIRE h 10 NX a 1 b
-            -ERR Mandatory argument FIELDS is missing or not at the right position
+            -ERR unknown argument: a
             > HEXPIRE h x FIELDS 1 a
             -ERR value is not an integer or out of range
             > HEXPIRE h -1 FIELDS 1 a

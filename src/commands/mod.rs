@@ -23,6 +23,7 @@ mod hash_counter;
 mod hash_deadline;
 mod hash_exchange;
 mod hash_expire;
+mod hash_field_options;
 mod hash_scan;
 mod help;
 mod hops;
@@ -37,7 +38,9 @@ mod keys_sort;
 mod latency;
 mod list;
 mod list_block;
+mod list_edit;
 mod list_move;
+mod list_read;
 mod memory;
 mod monitor;
 mod object;
@@ -103,6 +106,8 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     keys_scan::COMMANDS,
     keys_sort::COMMANDS,
     list::COMMANDS,
+    list_read::COMMANDS,
+    list_edit::COMMANDS,
     list_move::COMMANDS,
     list_block::COMMANDS,
     object::COMMANDS,

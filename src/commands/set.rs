@@ -514,7 +514,7 @@ mod tests {
             > SSCAN s 0 MATCH 1*
             [$0, [$1, $13]]
             > SSCAN s 0 NOVALUES
-            -ERR syntax error
+            -ERR NOVALUES option can only be used in HSCAN
             > SSCAN s x
             -ERR invalid cursor
             ",
