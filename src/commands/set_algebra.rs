@@ -72,63 +72,32 @@ const SINTERSTORE: CommandSpec = CommandSpec {
 const SUNION: CommandSpec = CommandSpec {
     name: "SUNION",
     full_name: "sunion",
-    arity: Arity::AtLeast(2),
-    flags: Flags::of(&[Flag::ReadOnly]),
-    group: Group::Set,
-    keys: &[KeySpec::from(1, 1, Access::Read, &["access"])],
-    since: "1.0.0",
     complexity: "O(N) where N is the number of members of all sets.",
     summary: "Returns the members that any of several sets has.",
-    args: &[Arg::key("key").multiple()],
-    tips: &["nondeterministic_output_order"],
-    handler: Handler::Transaction { run: combine, plan: plan_combine },
-    ..DEFAULTS
+    ..SINTER
 };
 
 const SUNIONSTORE: CommandSpec = CommandSpec {
     name: "SUNIONSTORE",
     full_name: "sunionstore",
-    arity: Arity::AtLeast(3),
-    flags: Flags::of(&[Flag::Write, Flag::DenyOom]),
-    group: Group::Set,
     keys: &[KeySpec::at(1, Access::Overwrite, &["update"]), KeySpec::from(2, 1, Access::Read, &["access"])],
-    since: "1.0.0",
     complexity: "O(N) where N is the number of members of all sets.",
     summary: "Stores the members that any of several sets has.",
-    args: &[Arg::key("destination"), Arg::new("key", Kind::Key(1)).multiple()],
-    handler: Handler::Transaction { run: combine, plan: plan_combine },
-    ..DEFAULTS
+    ..SINTERSTORE
 };
 
 const SDIFF: CommandSpec = CommandSpec {
     name: "SDIFF",
     full_name: "sdiff",
-    arity: Arity::AtLeast(2),
-    flags: Flags::of(&[Flag::ReadOnly]),
-    group: Group::Set,
-    keys: &[KeySpec::from(1, 1, Access::Read, &["access"])],
-    since: "1.0.0",
-    complexity: "O(N) where N is the number of members of all sets.",
     summary: "Returns the members of the first set that no other set has.",
-    args: &[Arg::key("key").multiple()],
-    tips: &["nondeterministic_output_order"],
-    handler: Handler::Transaction { run: combine, plan: plan_combine },
-    ..DEFAULTS
+    ..SUNION
 };
 
 const SDIFFSTORE: CommandSpec = CommandSpec {
     name: "SDIFFSTORE",
     full_name: "sdiffstore",
-    arity: Arity::AtLeast(3),
-    flags: Flags::of(&[Flag::Write, Flag::DenyOom]),
-    group: Group::Set,
-    keys: &[KeySpec::at(1, Access::Overwrite, &["update"]), KeySpec::from(2, 1, Access::Read, &["access"])],
-    since: "1.0.0",
-    complexity: "O(N) where N is the number of members of all sets.",
     summary: "Stores the members of the first set that no other set has.",
-    args: &[Arg::key("destination"), Arg::new("key", Kind::Key(1)).multiple()],
-    handler: Handler::Transaction { run: combine, plan: plan_combine },
-    ..DEFAULTS
+    ..SUNIONSTORE
 };
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
