@@ -12,6 +12,7 @@ use crate::command_table::{
     Args, Arity, Asker, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler,
 };
 use crate::config::rewrite;
+use crate::disk::AlignedBuffer;
 use crate::keyspace::{Entry, TableShape, Ttl};
 use crate::persistence::load::{ReloadOrder, Which};
 use crate::resp::Reply;
@@ -255,8 +256,8 @@ fn collect(core: &mut CoreState, asker: Asker, args: Args<'_>) -> Contribution {
             Box::new(())
         }
         Action::JournalTake => {
-            let sealed = core.shard.effects.journal.take(Vec::new());
-            Box::new(sealed.map(|sealed| sealed.bytes).unwrap_or_default())
+            let sealed = core.shard.effects.journal.take(AlignedBuffer::default());
+            Box::new(sealed.map(|sealed| sealed.bytes.bytes().to_vec()).unwrap_or_default())
         }
         Action::PauseCron(paused) => {
             core.cron_paused = paused;

@@ -99,7 +99,7 @@ impl AppendOnly {
             appender.log().expect("it is on").set_policy(policy);
             core.acknowledge.switch(policy == Policy::Always);
         }
-        appender.collect(&mut shard.effects.journal, now_ms);
+        appender.collect(&mut shard.effects.journal, false, now_ms);
         self.act(core, ring, now_ms);
         self.show(core);
     }
@@ -110,7 +110,7 @@ impl AppendOnly {
         let CoreState { appender, shard, .. } = core;
         let journal = &mut shard.effects.journal;
         if journal.is_on() {
-            appender.collect(journal, now_ms);
+            appender.collect(journal, true, now_ms);
             journal.stop();
             appender.log().expect("it is on").hurry();
             core.acknowledge.switch(false);
