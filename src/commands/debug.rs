@@ -40,6 +40,8 @@ const DEBUG: CommandSpec = CommandSpec {
 
 /// What is asked for, its arguments checked.
 enum Action<'a> {
+    /// Syncs of the append-only file fail with this, or nothing.
+    AppendSyncError(i32),
     ChangeReplicationId,
     RewriteConfig,
     Digest,
@@ -85,6 +87,7 @@ impl<'a> Action<'a> {
             _ => Err(wrong_form()),
         };
         Ok(match (name.to_ascii_uppercase().as_slice(), count) {
+            (b"AOF-SYNC-ERROR", 1) => Self::AppendSyncError(args.integer()? as i32),
             (b"CHANGE-REPL-ID", 0) => Self::ChangeReplicationId,
             (b"CONFIG-REWRITE-FORCE-ALL", 0) => Self::RewriteConfig,
             (b"DIGEST", 0) => Self::Digest,
@@ -208,6 +211,9 @@ fn begin(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
         Action::Refused(text) => return Err(CommandError::Text(text)),
         Action::Log(text) => {
             core.shared.log.warning(format!("DEBUG LOG: {}", String::from_utf8_lossy(text)));
+        }
+        Action::AppendSyncError(error) => {
+            core.shared.append_only.planted_sync_error.store(error, Ordering::Relaxed);
         }
         Action::ChangeReplicationId => {
             core.shared.log.notice("Changing replication IDs after receiving change-repl-id");
@@ -428,6 +434,10 @@ fn help(reply: &mut Reply<'_>) {
         reply,
         "DEBUG",
         &[
+            (
+                "AOF-SYNC-ERROR <errno>",
+                &["Lets syncs of the append-only file fail with this error of the system, until told 0."],
+            ),
             ("CHANGE-REPL-ID", &["Gives the server a new replication id."]),
             ("CONFIG-REWRITE-FORCE-ALL", &["CONFIG REWRITE, with the parameters at their defaults too."]),
             ("DIGEST", &["A digest of all data; equal data have equal digests."]),

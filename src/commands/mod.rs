@@ -37,7 +37,9 @@ mod keys_sort;
 mod latency;
 mod list;
 mod list_block;
+mod list_edit;
 mod list_move;
+mod list_read;
 mod memory;
 mod monitor;
 mod object;
@@ -46,6 +48,7 @@ mod read_then_write;
 mod server;
 mod set;
 mod set_algebra;
+mod set_move;
 mod slowlog;
 mod stream;
 mod stream_claim;
@@ -65,10 +68,13 @@ mod string_range;
 mod timeout;
 mod transaction;
 mod zset;
+mod zset_add;
 mod zset_algebra;
 mod zset_block;
 mod zset_pop;
+mod zset_query;
 mod zset_range;
+mod zset_scan;
 
 #[cfg(test)]
 mod testing;
@@ -99,6 +105,8 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     keys_scan::COMMANDS,
     keys_sort::COMMANDS,
     list::COMMANDS,
+    list_read::COMMANDS,
+    list_edit::COMMANDS,
     list_move::COMMANDS,
     list_block::COMMANDS,
     object::COMMANDS,
@@ -116,6 +124,7 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     hash_scan::COMMANDS,
     set::COMMANDS,
     set_algebra::COMMANDS,
+    set_move::COMMANDS,
     bitfield::COMMANDS,
     bitmap::COMMANDS,
     stream::COMMANDS,
@@ -127,10 +136,12 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     geo_search::COMMANDS,
     hyperloglog::COMMANDS,
     zset::COMMANDS,
+    zset_add::COMMANDS,
     zset_algebra::COMMANDS,
     zset_block::COMMANDS,
     zset_pop::COMMANDS,
     zset_range::COMMANDS,
+    zset_scan::COMMANDS,
 ];
 
 /// All commands; `renamed` is what `rename-command` says.

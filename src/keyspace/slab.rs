@@ -16,13 +16,16 @@
 //!   S3  A class's list holds exactly its spans that have room.
 //!   S4  `used_bytes` is the sum of the rounded sizes of everything allocated and not yet freed.
 //!   S5  An object whose size is a multiple of 64 is aligned to 64, any other to 8.
+//!   S6  `free_spans` is the sum of the free spans of all regions.
 
+use super::region_stock::RegionStock;
 use super::regions::{self, REGION_BYTES, Regions};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::num::NonZero;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 const LINE: usize = 64;
 const SPAN_BYTES: usize = 64 << 10;
@@ -32,6 +35,12 @@ const SMALL_REGION_BYTES: usize = SPAN_BYTES * SMALL_REGION_SPANS as usize;
 const HUGE_REGION_SPANS: u32 = (REGION_BYTES / SPAN_BYTES) as u32;
 /// A shard with less than this many regions does not take another 2 MiB for its next span.
 const SMALL_REGIONS: usize = 4;
+
+/// The next region is asked for when fewer spans than this are left: half a region, so that at rest a shard has half of
+/// one in stock on average. At 150 MB of new data a second that is 7 ms ahead.
+const LEAD_LEAST: usize = HUGE_REGION_SPANS as usize / 2;
+/// Where doubling ends: 8 regions.
+const LEAD_MOST: usize = HUGE_REGION_SPANS as usize * 8;
 
 const FINE_MAX: usize = 1024;
 const FINE_CLASSES: usize = FINE_MAX / 8;
@@ -115,6 +124,11 @@ struct Inner {
     empty_regions: Vec<u32>,
     used_bytes: usize,
     reserved_bytes: usize,
+    free_spans: usize,
+    /// How many spans ahead regions are asked for: doubles with each that comes too late.
+    lead: usize,
+    /// A region was taken since [`Slab::settle`] was last called.
+    grows: bool,
 }
 
 /// The allocator of one shard, shared by its databases through an `Rc`.
@@ -126,16 +140,28 @@ pub struct Slab {
 
 impl Slab {
     pub fn new() -> Self {
+        Self::of(Regions::default())
+    }
+
+    /// One whose regions another thread makes ready ahead of need; to be called on the shard's own core.
+    pub fn stocked(stock: Arc<RegionStock>) -> Self {
+        Self::of(Regions::stocked(stock))
+    }
+
+    fn of(huge: Regions) -> Self {
         Self {
             inner: UnsafeCell::new(Inner {
                 with_room: [ptr::null_mut(); CLASSES],
-                huge: Regions::default(),
+                huge,
                 regions: Vec::new(),
                 regions_with_room: Vec::new(),
                 vacant_regions: Vec::new(),
                 empty_regions: Vec::new(),
                 used_bytes: 0,
                 reserved_bytes: 0,
+                free_spans: 0,
+                lead: LEAD_LEAST,
+                grows: false,
             }),
             _one_core: PhantomData,
         }
@@ -155,6 +181,11 @@ impl Slab {
     /// there may be more. To be called regularly: freeing alone gives nothing back.
     pub fn release(&self, regions_max: usize) -> bool {
         self.inner().release(regions_max)
+    }
+
+    /// To be called about once a second: a shard that has stopped growing gives up what is in stock beyond the least.
+    pub fn settle(&self) {
+        self.inner().settle();
     }
 
     /// After a snapshot: makes the memory of the next region one huge page again. `position` is where it goes on, at
@@ -366,9 +397,12 @@ impl Inner {
         if region.free_spans == 0 {
             self.regions_with_room.pop();
         }
+        let base = region.base;
+        self.free_spans -= 1;
+        self.ask_ahead();
         // SAFETY: `place` is one of its spans, so the span lies in the region, and it is free.
         unsafe {
-            let span: *mut Span = region.base.add(place * SPAN_BYTES).cast();
+            let span: *mut Span = base.add(place * SPAN_BYTES).cast();
             span.write(Span {
                 next: ptr::null_mut(),
                 previous: ptr::null_mut(),
@@ -385,10 +419,15 @@ impl Inner {
     }
 
     fn new_region(&mut self) -> u32 {
-        let is_small = self.regions.len() - self.vacant_regions.len() < SMALL_REGIONS;
-        let huge = if is_small { None } else { self.huge.take() };
+        let huge = if self.next_is_small() { None } else { self.huge.take() };
         let (base, spans) = match huge {
-            Some(base) => (base.as_ptr(), HUGE_REGION_SPANS),
+            Some((base, late)) => {
+                self.grows = true;
+                if late {
+                    self.lead = (self.lead * 2).min(LEAD_MOST);
+                }
+                (base.as_ptr(), HUGE_REGION_SPANS)
+            }
             None => {
                 let layout = small_layout();
                 // SAFETY: the size is not zero.
@@ -402,6 +441,7 @@ impl Inner {
         let all_spans = u32::MAX >> (u32::BITS - spans);
         let region = Region { base, free_spans: all_spans, all_spans, noted: false };
         self.reserved_bytes += region.bytes();
+        self.free_spans += spans as usize;
         let index = match self.vacant_regions.pop() {
             Some(index) => {
                 self.regions[index as usize] = region;
@@ -414,6 +454,27 @@ impl Inner {
         };
         self.regions_with_room.push(index);
         index
+    }
+
+    fn next_is_small(&self) -> bool {
+        self.regions.len() - self.vacant_regions.len() < SMALL_REGIONS
+    }
+
+    /// Sees to it that the next regions will be ready when they are needed.
+    fn ask_ahead(&mut self) {
+        if self.free_spans < self.lead && !self.next_is_small() {
+            let missing = self.lead - self.free_spans;
+            self.huge.ask(missing.div_ceil(HUGE_REGION_SPANS as usize));
+        }
+    }
+
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.grows) {
+            return;
+        }
+        self.lead = LEAD_LEAST;
+        let needed = self.lead.saturating_sub(self.free_spans).div_ceil(HUGE_REGION_SPANS as usize);
+        while self.huge.coming() > needed && self.huge.give_up_ready() {}
     }
 
     /// One empty span per class is kept, so that a key set and deleted in turn costs nothing.
@@ -435,6 +496,7 @@ impl Inner {
         let had_room = region.free_spans != 0;
         let place = (span.addr() - region.base.addr()) / SPAN_BYTES;
         region.free_spans |= 1 << place;
+        self.free_spans += 1;
         if !had_room {
             self.regions_with_room.push(region_index);
         }
@@ -456,6 +518,7 @@ impl Inner {
             }
             let (is_huge, bytes) = (region.is_huge(), region.bytes());
             let base = std::mem::replace(&mut region.base, ptr::null_mut());
+            self.free_spans -= region.free_spans.count_ones() as usize;
             region.free_spans = 0;
             if is_huge {
                 // SAFETY: it came from there; none of its spans is in use.

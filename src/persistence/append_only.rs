@@ -68,6 +68,9 @@ pub struct AppendOnly {
     rewrites: AtomicU64,
     failures: AtomicU64,
     warned_of_buffering: AtomicBool,
+    /// For tests: what each sync fails with although it succeeds, or 0. The disk of a test never fails by itself, and
+    /// what goes through a ring is seen by nobody who could make it fail.
+    pub planted_sync_error: AtomicI32,
 }
 
 /// What INFO shows.
@@ -106,6 +109,7 @@ impl AppendOnly {
             rewrites: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             warned_of_buffering: AtomicBool::new(false),
+            planted_sync_error: AtomicI32::new(0),
         }
     }
 

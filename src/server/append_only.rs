@@ -64,10 +64,20 @@ pub fn begin(core: &mut CoreState) {
 
 impl AppendOnly {
     /// An operation of a segment is over.
-    pub fn completed(&mut self, core: &mut CoreState, ring: &mut Ring, file: FileId, completion: Completion) {
+    pub fn completed(
+        &mut self,
+        core: &mut CoreState,
+        ring: &mut Ring,
+        file: FileId,
+        mut completion: Completion,
+    ) {
         let Some((generation, _)) = self.files.iter().find(|(_, other)| *other == file).copied() else {
             return;
         };
+        let planted = core.shared.append_only.planted_sync_error.load(Relaxed);
+        if planted != 0 {
+            completion.synced = completion.synced.map(|_| Err(planted));
+        }
         let now_ms = now_ms(core);
         for complete in core.appender.completed(generation, completion, now_ms) {
             self.close(ring, complete);

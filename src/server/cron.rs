@@ -94,6 +94,7 @@ impl Cron {
             if now >= self.clients_ns + 1_000_000_000 {
                 self.clients_ns = now;
                 look_after_clients(core);
+                core.shard.slab.settle();
             }
         }
         let freeing = core.shard.free_slice() == Maintenance::More;

@@ -6,6 +6,7 @@ use crate::base::clock;
 use crate::client::{Blocked, Client, ClientKey, Clients, Closing, WatchedKey};
 use crate::command_table::CommandTable;
 use crate::config::Config;
+use crate::keyspace::Slab;
 use crate::mesh::Owned;
 use crate::observability::{CommandStats, Counters, LatencyMonitor, RateMeter, Slowlog};
 use crate::persistence::aof::appender::{Appender, News};
@@ -88,7 +89,11 @@ impl CoreState {
     ) -> Self {
         let config = shared.config();
         let settings = Settings::new(&config);
-        shard.install(Shard::new(settings.databases, seeds));
+        let slab = match shared.region_stocks.get() {
+            Some(stocks) => Slab::stocked(stocks[index].clone()),
+            None => Slab::new(),
+        };
+        shard.install(Shard::with_slab(settings.databases, seeds, slab));
         let (cores, positions) = (shared.cpus.len(), shared.positions.clone());
         let mut core = Self {
             index,
