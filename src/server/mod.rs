@@ -14,6 +14,7 @@ mod durable_start;
 pub mod os_files;
 pub mod placement;
 mod process;
+pub mod region_maker;
 
 mod signals;
 pub mod system_check;
@@ -187,6 +188,8 @@ fn run(
     }
     signals::block();
     let seeds = random_seeds()?;
+    let stocks = region_maker::start(shards).map_err(|error| StartError::Thread(error.to_string()))?;
+    let _ = shared.region_stocks.set(stocks);
     let (feeds, inboxes) = Feeds::new(shards, shared.doorbells.clone(), shared.load_progress.clone());
     let mut inboxes = inboxes.into_iter();
     if let Some(bytes) = bytes {
