@@ -572,6 +572,11 @@ impl Dispatch {
     pub fn unpark(&self) {
         self.links.unpark();
     }
+
+    /// Whether another core has sent something.
+    pub fn has_unread(&self) -> bool {
+        self.links.has_unread()
+    }
 }
 
 /// CLIENT PAUSE: the client waits if the pause is about this command.
