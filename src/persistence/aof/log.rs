@@ -54,7 +54,7 @@ impl Log {
     /// From here on records go to the segment of another generation.
     pub fn rotate(&mut self, generation: u64, now_ms: u64) {
         assert!(generation > self.generation(), "generations are in order");
-        self.current_mut().hurry();
+        self.current_mut().finish();
         let writer = SegmentWriter::new(self.run, self.policy, self.taken(), now_ms, self.faults);
         self.segments.push_back((generation, writer));
     }
@@ -159,5 +159,42 @@ impl Log {
 
     fn current_mut(&mut self) -> &mut SegmentWriter {
         &mut self.segments.back_mut().expect("never empty").1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::segment::Action;
+    use super::*;
+    use crate::disk::WriteSync;
+
+    /// Performs everything that is to be done; the generations that are complete then.
+    fn perform(log: &mut Log, now_ms: u64) -> Vec<u64> {
+        let mut complete = Vec::new();
+        while let Some((generation, action)) = log.next(now_ms) {
+            let (buffer, written, syncs) = match action {
+                Action::Write { buffer, bytes, sync, .. } => {
+                    (Some(buffer), bytes, sync != WriteSync::Nothing)
+                }
+                Action::Sync => (None, 0, true),
+            };
+            let completion = Completion { buffer, written: Ok(written), synced: syncs.then_some(Ok(())) };
+            complete.extend(log.completed(generation, completion, now_ms));
+        }
+        complete
+    }
+
+    /// A core that had nothing to write was asked to begin the next segment in the turn in which it got its first record.
+    /// The old segment went on waiting for that record, was never complete, and nothing was acknowledged any more.
+    #[test]
+    fn what_waits_outside_belongs_to_the_next_segment() {
+        let mut log = Log::new(7, 1, Policy::EverySecond, 0, 0, Faults::NONE);
+        assert!(!log.offer(100, 0));
+        log.rotate(2, 0);
+        log.append(&[1; 100], 1, 0);
+        log.hurry();
+        assert_eq!(perform(&mut log, 1), [1]);
+        assert!(log.is_durable() && !log.is_behind());
+        assert_eq!(log.durable(), 1);
     }
 }

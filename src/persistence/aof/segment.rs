@@ -228,6 +228,12 @@ impl SegmentWriter {
         self.hurried = true;
     }
 
+    /// Nothing comes after what it has: what waits outside is for the next segment.
+    pub fn finish(&mut self) {
+        self.outside = 0;
+        self.hurry();
+    }
+
     /// What to do now, if anything: W4.
     pub fn next(&mut self, now_ms: u64) -> Option<Action> {
         if let Some(in_flight) = &mut self.in_flight {
