@@ -12,7 +12,7 @@
 //!   V3  Inside the cut every byte is what was written; a file of which that is not so is refused.
 
 use super::faults::{Fault, Faults};
-use super::format::{Header, START, decode_mark, durable_claimed};
+use super::format::{Header, MARK_BYTES, START, decode_mark, durable_claimed};
 use super::manifest::{Generation, Manifest, segment_name};
 use crate::disk::Disk;
 use crate::shard::journal::record::{Decoded, Record};
@@ -138,8 +138,13 @@ pub fn scan(
             break None;
         }
         let rest = &file[at..limit];
-        if let Some(_durable) = decode_mark(&file[..limit], at, header.run) {
-            at += super::format::MARK_BYTES;
+        if let Some(mark) = decode_mark(&file[..limit], at, header.run) {
+            // Of the zeros behind it some may not have reached the file.
+            let end = (at + mark.bytes).min(limit);
+            if file[at + MARK_BYTES..end].iter().any(|byte| *byte != 0) {
+                break Some("bytes stand where there were none");
+            }
+            at = end;
             continue;
         }
         match Record::decode(rest) {
@@ -224,6 +229,7 @@ pub fn recover_with<D: Disk>(
         if generation.ends.is_some() && scans[index].iter().any(is_damaged) {
             // What comes later was written on top of what is lost; this one is cut like an open one.
             manifest.generations.truncate(index + 1);
+            scans.truncate(index + 1);
             manifest.generations[index].ends = None;
             break;
         }
