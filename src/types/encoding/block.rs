@@ -25,7 +25,7 @@ unsafe impl Sync for Block {}
 
 /// The sizes an allocator hands out anyway: four to a doubling. Asking for no other lets a block grow within
 /// its class without a call, and tells the capacity from the length.
-fn capacity(length: usize) -> usize {
+pub(super) fn capacity(length: usize) -> usize {
     if length <= 128 {
         return length.next_multiple_of(16);
     }

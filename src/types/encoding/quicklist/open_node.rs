@@ -1,0 +1,182 @@
+//! The front node of a list while entries come and go there: a listpack with room around it, so that neither end
+//! moves the rest.
+//!
+//! ```text
+//! buffer   ....... [header] [entries] [FF] ....
+//!                  ^ start                 ^ end
+//! ```
+//! Most of the room is in front; behind is what pops from the back have left.
+//!
+//! Invariants
+//!   O1  `buffer[start..end]` is a listpack of at least one entry, or `start == end` and there is none.
+
+use super::super::block;
+use super::super::listpack::{EMPTY, Encoded, Entry, HEADER_BYTES, Listpack, Pack};
+
+/// A buffer of at most this many bytes is kept for the next entries.
+const KEPT_BYTES: usize = 512;
+/// Nothing is given back while the buffer is smaller.
+const SHRUNK_MIN: usize = 2048;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct OpenNode {
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl OpenNode {
+    /// A copy of a listpack.
+    pub fn of(pack: Pack<'_>) -> Self {
+        debug_assert!(!pack.is_empty(), "O1");
+        let buffer: Box<[u8]> = pack.as_bytes().into();
+        Self { start: 0, end: buffer.len(), buffer }
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// The listpack, unless it is empty.
+    #[inline]
+    pub fn view(&self) -> Option<Pack<'_>> {
+        (!self.is_empty()).then(|| Pack::new(&self.buffer[self.start..self.end]))
+    }
+
+    #[inline]
+    fn pack(&self) -> Pack<'_> {
+        self.view().expect("O1")
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// `bytes_max` is what the node may grow to.
+    #[inline]
+    pub fn push_front(&mut self, entry: Entry<'_>, bytes_max: usize) {
+        let encoded = Encoded::new(entry);
+        if self.start < EMPTY.len() + encoded.bytes() {
+            self.make_room(EMPTY.len() + encoded.bytes(), bytes_max);
+        }
+        if self.is_empty() {
+            self.start = self.end - EMPTY.len();
+            self.buffer[self.start..self.end].copy_from_slice(&EMPTY);
+        }
+        let count = self.pack().count();
+        self.start -= encoded.bytes();
+        let entry_start = self.start + HEADER_BYTES;
+        encoded.write(&mut self.buffer[entry_start..entry_start + encoded.bytes()]);
+        self.set_header(count.saturating_add(1));
+    }
+
+    /// Removes the first entry, after showing it.
+    #[inline]
+    pub fn pop_front<R>(&mut self, show: impl FnOnce(Entry<'_>) -> R) -> R {
+        let pack = self.pack();
+        let shown = show(pack.at(HEADER_BYTES));
+        match pack.next(HEADER_BYTES) {
+            Some(next) => self.cut_front(next, 1),
+            None => self.clear(),
+        }
+        shown
+    }
+
+    /// Removes the last entry, after showing it.
+    #[inline]
+    pub fn pop_back<R>(&mut self, show: impl FnOnce(Entry<'_>) -> R) -> R {
+        let pack = self.pack();
+        let last = pack.last().expect("O1");
+        let shown = show(pack.at(last));
+        self.cut_back(last, 1);
+        shown
+    }
+
+    /// Removes that many entries from the front, fewer than all.
+    pub fn drop_front(&mut self, count: usize) {
+        let kept = self.pack().seek(count as i64).expect("fewer than all");
+        self.cut_front(kept, count);
+    }
+
+    /// Removes that many entries from the back, fewer than all.
+    pub fn drop_back(&mut self, count: usize) {
+        let first = self.pack().seek(-(count as i64)).expect("as many are there");
+        self.cut_back(first, count);
+    }
+
+    pub fn clear(&mut self) {
+        if self.buffer.len() > KEPT_BYTES {
+            self.buffer = Box::default();
+        }
+        (self.start, self.end) = (self.buffer.len(), self.buffer.len());
+    }
+
+    /// What it holds, for a node of its own; it is empty then.
+    pub fn take(&mut self) -> Option<Listpack> {
+        let taken = Listpack::from_own_bytes(self.view()?.as_bytes());
+        self.clear();
+        Some(taken)
+    }
+
+    /// The entry at this position becomes the first one.
+    fn cut_front(&mut self, position: usize, removed: usize) {
+        let count = self.pack().count_without(removed);
+        self.start += position - HEADER_BYTES;
+        self.set_header(count);
+        self.shrink();
+    }
+
+    /// The entry at this position is the first that goes.
+    fn cut_back(&mut self, position: usize, removed: usize) {
+        if position == HEADER_BYTES {
+            return self.clear();
+        }
+        let count = self.pack().count_without(removed);
+        self.end = self.start + position + 1;
+        self.buffer[self.end - 1] = EMPTY[EMPTY.len() - 1];
+        self.set_header(count);
+        self.shrink();
+    }
+
+    fn set_header(&mut self, count: u16) {
+        let bytes = self.end - self.start;
+        let header = &mut self.buffer[self.start..self.start + HEADER_BYTES];
+        header[..4].copy_from_slice(&(bytes as u32).to_le_bytes());
+        header[4..].copy_from_slice(&count.to_le_bytes());
+    }
+
+    /// Sees to `more` bytes in front.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, more: usize, bytes_max: usize) {
+        let used = self.end - self.start;
+        // A third free is enough to pay for moving the rest.
+        if self.buffer.len() >= used + more && (self.buffer.len() - used) * 3 >= self.buffer.len() {
+            let end = self.buffer.len();
+            self.buffer.copy_within(self.start..self.end, end - used);
+            (self.start, self.end) = (end - used, end);
+            return;
+        }
+        let wanted = (used + used / 2).max(KEPT_BYTES);
+        let wanted = if wanted * 4 > bytes_max * 3 { bytes_max } else { block::capacity(wanted) };
+        self.reallocate(wanted.max(used + more));
+    }
+
+    /// Gives back what has become far too large.
+    #[inline]
+    fn shrink(&mut self) {
+        let used = self.end - self.start;
+        if self.buffer.len() > SHRUNK_MIN && self.buffer.len() / 4 > used {
+            self.reallocate(block::capacity(used + used / 2));
+        }
+    }
+
+    #[inline(never)]
+    fn reallocate(&mut self, bytes: usize) {
+        let used = self.end - self.start;
+        let mut buffer = vec![0; bytes].into_boxed_slice();
+        buffer[bytes - used..].copy_from_slice(&self.buffer[self.start..self.end]);
+        (self.buffer, self.start, self.end) = (buffer, bytes - used, bytes);
+    }
+}
