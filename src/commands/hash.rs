@@ -32,7 +32,7 @@ pub(super) const COMMANDS: &[&CommandSpec] = &[
 ];
 
 /// One reply with this many random elements is more than any client asks for in earnest.
-pub(super) const RANDOM_COUNT_MAX: u64 = 1 << 24;
+const RANDOM_COUNT_MAX: u64 = 1 << 24;
 
 pub(super) fn write_entry(reply: &mut Reply<'_>, entry: Entry<'_>) {
     match entry {
@@ -478,6 +478,7 @@ fn hrandfield(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
         return Ok(());
     }
     let count = random_count(&mut args)?;
+    let bytes_max = ctx.reply_bytes_max;
     let with_values = args.option("WITHVALUES");
     args.end()?;
     if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 {
@@ -507,11 +508,12 @@ fn hrandfield(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
     if len == 0 || count == 0 {
         reply.array(0);
     } else if count < 0 {
-        if count.unsigned_abs() > RANDOM_COUNT_MAX {
-            return Err(CommandError::OutOfRange);
-        }
+        refuse_endless(count, bytes_max)?;
         begin(reply, wanted);
         for _ in 0..wanted {
+            if reply.bytes() > bytes_max {
+                break;
+            }
             let (field, value) = hash.random(|| random.next_u64()).expect("not empty");
             write(reply, field, value);
         }
@@ -546,6 +548,14 @@ pub(super) fn random_count(args: &mut Args<'_>) -> Result<i64, CommandError> {
         "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
     );
     args.integer_in(-i64::MAX, i64::MAX, OUT_OF_RANGE)
+}
+
+/// A reply of so many random elements would not end, unless its client's output limit ends it.
+pub(super) fn refuse_endless(count: i64, bytes_max: usize) -> CommandResult {
+    if count.unsigned_abs() > RANDOM_COUNT_MAX && bytes_max == usize::MAX {
+        return Err(CommandError::OutOfRange);
+    }
+    Ok(())
 }
 
 const HSCAN: CommandSpec = CommandSpec {

@@ -27,6 +27,7 @@ pub(super) fn run_here(
     let (shard, now) = (&mut *core.shard, core.now.unix);
     let changes = shard.effects.changes();
     let mut context = shard.context(client.db, now, client.no_touch);
+    context.reply_bytes_max = context.shard.options.reply_bytes_max;
     let result = run(&mut context, Args::new(argv, usize::from(command.names)), &mut reply);
     journal_unit(shard, changes, client.db, argv);
     if let Err(error) = &result {
@@ -97,6 +98,7 @@ fn run_on(shard: &mut Shard, now: UnixMillis, item: &Item, argv: Argv<'_>, repli
     let mut reply = Reply::new(replies, item.protocol);
     let changes = shard.effects.changes();
     let mut context = shard.context(item.db as usize, now, item.no_touch);
+    context.reply_bytes_max = context.shard.options.reply_bytes_max;
     let names = usize::from(item.command.names);
     let result = (item.run)(&mut context, Args::new(argv, names), &mut reply);
     shard.journal_command(changes, item.db as usize, argv);

@@ -419,6 +419,46 @@ mod tests {
         assert!(list.is_empty());
     }
 
+    /// As in Redis, where CONFIG SET list-compress-depth is for the lists that begin afterwards.
+    #[test]
+    fn the_depth_is_the_one_a_list_began_with() {
+        let text = [b'x'; 200];
+        for (begun_with, changed_to) in [(0, 1), (1, 0), (2, 1)] {
+            let with = |depth| EncodingLimits { list_compress_depth: depth, ..limits(1) };
+            let mut list = List::default();
+            (0..5).for_each(|_| list.push(End::Back, &text, &with(begun_with)));
+            for to in [End::Front, End::Back] {
+                (0..5).for_each(|_| list.push(to, &text, &with(changed_to)));
+            }
+            check_compression(&list, begun_with);
+            assert_eq!(list.is_compressing(), begun_with > 0);
+        }
+    }
+
+    /// What is inside is compressed, and plain again when what was outside has gone.
+    #[test]
+    fn compressed_nodes_cost_less_and_come_back() {
+        let with = |depth| EncodingLimits { list_compress_depth: depth, ..limits(-2) };
+        let text = |value: u32| format!("some text that is much alike, number {value}").into_bytes();
+        let mut lists = [0, 1, 2].map(|depth| {
+            let mut list = List::default();
+            (0..10_000).for_each(|value| list.push(End::Back, &text(value), &with(depth)));
+            check_compression(&list, depth);
+            list
+        });
+        let [plain, one, two] = lists.each_ref().map(|list| list.heap_bytes(0));
+        assert!(one * 2 < plain && one < two && two < plain, "{plain} {one} {two}");
+        for (depth, list) in lists.iter_mut().enumerate() {
+            for value in 0..4900 {
+                list.pop(End::Front, &with(depth), |entry| assert_eq!(entry.to_vec(), text(value)));
+                list.pop(End::Back, &with(depth), |entry| assert_eq!(entry.to_vec(), text(9999 - value)));
+            }
+            list.trim(20..180);
+            check_compression(list, depth);
+            assert_eq!(list.show(0, |entry| entry.to_vec()), Some(text(4920)));
+        }
+    }
+
     #[test]
     fn freed_in_slices() {
         let mut list = List::default();

@@ -94,6 +94,14 @@ impl Block {
         &mut self.bytes_mut()[at - LENGTH_BYTES..at + new - LENGTH_BYTES]
     }
 
+    /// Adds `more` zeroes at the end; returns them and the byte before them.
+    #[inline]
+    pub fn extend(&mut self, more: usize) -> &mut [u8] {
+        let length = self.len();
+        self.resize(length + more);
+        &mut self.bytes_mut()[length - LENGTH_BYTES - 1..]
+    }
+
     fn resize(&mut self, length: usize) {
         assert!(length >= LENGTH_BYTES && u32::try_from(length).is_ok(), "a block below 4 GiB");
         let old_length = self.len();

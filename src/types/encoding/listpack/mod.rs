@@ -201,7 +201,14 @@ impl Listpack {
 
     #[inline]
     pub fn push_back(&mut self, text: &[u8]) {
-        self.insert(self.end(), Entry::of(text));
+        // Nothing follows that would have to move.
+        let encoded = Encoded::new(Entry::of(text));
+        assert!(self.bytes() + encoded.bytes() < u32::MAX as usize, "a listpack below 4 GiB");
+        let tail = self.block.extend(encoded.bytes());
+        let (entry, end) = tail.split_at_mut(encoded.bytes());
+        encoded.write(entry);
+        end[0] = END;
+        self.count_one_more();
     }
 
     #[inline]
@@ -218,11 +225,16 @@ impl Listpack {
     #[inline]
     pub fn insert(&mut self, position: usize, entry: Entry<'_>) -> usize {
         let after = self.put(position, 0, entry);
+        self.count_one_more();
+        after
+    }
+
+    #[inline]
+    fn count_one_more(&mut self) {
         match self.count() {
             COUNT_UNKNOWN => {}
             count => self.set_count(usize::from(count) + 1),
         }
-        after
     }
 
     /// Puts an entry behind the one at `position`; returns the position behind the new one.

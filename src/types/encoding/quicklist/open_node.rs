@@ -180,3 +180,106 @@ impl OpenNode {
         (self.buffer, self.start, self.end) = (buffer, bytes - used, bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::listpack::validate;
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    fn check(node: &OpenNode, model: &VecDeque<Vec<u8>>) {
+        assert_eq!(node.is_empty(), model.is_empty(), "O1");
+        let Some(pack) = node.view() else { return };
+        assert_eq!(validate(pack.as_bytes()), Ok(model.len()), "O1");
+        assert!(pack.iter().map(Entry::to_vec).eq(model.iter().cloned()));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Change {
+        Push(Vec<u8>),
+        PopFront,
+        PopBack,
+        DropFront(u8),
+        DropBack(u8),
+        Reopen,
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        let text = prop_oneof![
+            (0_u32..100_000).prop_map(|value| value.to_string().into_bytes()),
+            proptest::collection::vec(any::<u8>(), 0..20),
+            Just(vec![b'x'; 200]),
+        ];
+        prop_oneof![
+            6 => text.prop_map(Change::Push),
+            1 => Just(Change::PopFront),
+            2 => Just(Change::PopBack),
+            1 => any::<u8>().prop_map(Change::DropFront),
+            1 => any::<u8>().prop_map(Change::DropBack),
+            1 => Just(Change::Reopen),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_deque(changes in proptest::collection::vec(change(), 0..200)) {
+            let (mut node, mut model) = (OpenNode::default(), VecDeque::<Vec<u8>>::new());
+            for change in changes {
+                match change {
+                    Change::Push(text) => {
+                        node.push_front(Entry::of(&text), 8192);
+                        model.push_front(text);
+                    }
+                    Change::PopFront if !model.is_empty() => {
+                        prop_assert_eq!(Some(node.pop_front(|entry| entry.to_vec())), model.pop_front());
+                    }
+                    Change::PopBack if !model.is_empty() => {
+                        prop_assert_eq!(Some(node.pop_back(|entry| entry.to_vec())), model.pop_back());
+                    }
+                    Change::DropFront(count) if model.len() > 1 => {
+                        let count = 1 + usize::from(count) % (model.len() - 1);
+                        node.drop_front(count);
+                        model.drain(..count);
+                    }
+                    Change::DropBack(count) if model.len() > 1 => {
+                        let count = 1 + usize::from(count) % (model.len() - 1);
+                        node.drop_back(count);
+                        model.truncate(model.len() - count);
+                    }
+                    Change::Reopen => {
+                        if let Some(pack) = node.take() {
+                            node = OpenNode::of(pack.view());
+                        }
+                    }
+                    _ => {}
+                }
+                check(&node, &model);
+            }
+        }
+    }
+
+    /// A queue: what comes in at the front leaves at the back, and the buffer stays as large as what is in it asks.
+    #[test]
+    fn a_queue_stays_small() {
+        let mut node = OpenNode::default();
+        for value in 0_i64..10_000 {
+            node.push_front(Entry::Int(1_000_000 + value), 8192);
+            if value >= 100 {
+                assert_eq!(node.pop_back(|entry| entry.to_vec()), (999_900 + value).to_string().into_bytes());
+            }
+        }
+        let used = node.view().expect("100 entries").as_bytes().len();
+        assert!(node.heap_bytes() < 3 * used, "{} for {used}", node.heap_bytes());
+    }
+
+    /// What has become small again gives its memory back.
+    #[test]
+    fn pops_give_memory_back() {
+        let mut node = OpenNode::default();
+        (0..1000).for_each(|_| node.push_front(Entry::Str(b"xxxxxx"), 8192));
+        assert!(node.heap_bytes() > 8000);
+        (0..990).for_each(|_| node.pop_front(|_| ()));
+        assert!(node.heap_bytes() <= SHRUNK_MIN, "{}", node.heap_bytes());
+    }
+}
