@@ -153,9 +153,9 @@ mod tests {
     use super::*;
     use crate::config::update::{Permission, set};
 
-    /// A soft limit of 1000 bytes for 3 seconds, and 5000 at once.
+    /// A soft limit of 2000 bytes for 3 seconds, and 5000 at once.
     fn settings() -> Settings {
-        let limits: &[(&[u8], &[u8])] = &[(b"client-output-buffer-limit", b"normal 5000 1000 3")];
+        let limits: &[(&[u8], &[u8])] = &[(b"client-output-buffer-limit", b"normal 5000 2000 3")];
         let update = set(&Config::default(), limits, Permission::default()).expect("valid");
         Settings::new(&update.config)
     }
@@ -166,16 +166,16 @@ mod tests {
         let mut client = Client::new(1, UnixMillis(0));
         client.authenticated = true;
         let mut reached = |bytes, now| settings.output_limit_reached(&mut client, bytes, UnixMillis(now));
-        assert!(!reached(1000, 0), "at the limit is not over it");
+        assert!(!reached(2000, 0), "at the limit is not over it");
         assert!(reached(5001, 0));
         // 5001 was over the soft limit as well, but that was not looked at; the time begins now.
-        assert!(!reached(1001, 10_000));
+        assert!(!reached(2001, 10_000));
         assert!(!reached(5000, 13_000), "not more than three seconds");
-        assert!(reached(1001, 13_001));
+        assert!(reached(2001, 13_001));
         // What is read in between begins it anew.
-        assert!(!reached(1000, 13_002));
-        assert!(!reached(1001, 20_000));
-        assert!(!reached(1001, 22_999));
-        assert!(reached(1001, 23_001));
+        assert!(!reached(2000, 13_002));
+        assert!(!reached(2001, 20_000));
+        assert!(!reached(2001, 22_999));
+        assert!(reached(2001, 23_001));
     }
 }
