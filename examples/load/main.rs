@@ -568,15 +568,23 @@ impl Connection {
         Ok(())
     }
 
+    /// Takes in what is there; false if there was nothing.
+    fn read(&mut self) -> Result<bool, String> {
+        match self.stream.read(&mut self.input[self.received..]) {
+            Ok(0) => Err("the server closed the connection".into()),
+            Ok(count) => {
+                self.received += count;
+                Ok(true)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(false),
+            Err(error) => Err(format!("receive: {error}")),
+        }
+    }
+
     /// Reads what is there; true when the batch is complete and every reply was the right one.
     fn receive(&mut self, plan: &Plan, pipeline: usize) -> Result<bool, String> {
-        match self.stream.read(&mut self.input[self.received..]) {
-            Ok(0) => return Err("the server closed the connection".into()),
-            Ok(count) => self.received += count,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                return Ok(false);
-            }
-            Err(error) => return Err(format!("receive: {error}")),
+        if !self.read()? {
+            return Ok(false);
         }
         let reply_bytes = plan.reply.len();
         while self.checked < pipeline && (self.checked + 1) * reply_bytes <= self.received {
@@ -604,13 +612,8 @@ impl Connection {
         if self.input.len() - self.received < 16 * 1024 {
             self.input.resize(self.input.len() + 64 * 1024, 0);
         }
-        match self.stream.read(&mut self.input[self.received..]) {
-            Ok(0) => return Err("the server closed the connection".into()),
-            Ok(count) => self.received += count,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                return Ok(false);
-            }
-            Err(error) => return Err(format!("receive: {error}")),
+        if !self.read()? {
+            return Ok(false);
         }
         let passed = self.scanner.scan(&self.input[..self.received], &template.expected)?;
         self.input.copy_within(passed..self.received, 0);

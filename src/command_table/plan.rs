@@ -1,8 +1,7 @@
 //! Commands whose keys live on several shards and depend on each other: a plan of hops.
 //!
-//! A hop is work for some shards, done by each on its own; its results decide the next hop. Today the
-//! hops of one plan follow each other without holding the keys in between; the coordinator of
-//! transactions will hold them, and the plans will not notice.
+//! A hop is work for some shards, done by each on its own; its results decide the next hop. The transaction around a
+//! plan holds the keys from its first hop to its last.
 
 use super::Contribution;
 use crate::resp::Reply;

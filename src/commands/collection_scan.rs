@@ -15,6 +15,9 @@ pub(super) struct ScanOptions<'a> {
     pub no_values: bool,
 }
 
+pub(super) const NO_VALUES_HERE: CommandError =
+    CommandError::Text("ERR NOVALUES option can only be used in HSCAN");
+
 impl<'a> ScanOptions<'a> {
     pub fn parse(mut args: Args<'a>, has_values: bool) -> Result<Self, CommandError> {
         let mut options = Self { pattern: None, count: 10, no_values: false };
@@ -25,7 +28,10 @@ impl<'a> ScanOptions<'a> {
                     usize::try_from(count).ok().filter(|count| *count > 0).ok_or(CommandError::Syntax)?;
             } else if args.option("MATCH") {
                 options.pattern = Some(args.bytes()?).filter(|pattern| pattern != b"*");
-            } else if has_values && args.option("NOVALUES") {
+            } else if args.option("NOVALUES") {
+                if !has_values {
+                    return Err(NO_VALUES_HERE);
+                }
                 options.no_values = true;
             } else {
                 return Err(CommandError::Syntax);

@@ -12,6 +12,7 @@ use crate::command_table::{
     Args, Arity, Asker, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler,
 };
 use crate::config::rewrite;
+use crate::disk::AlignedBuffer;
 use crate::keyspace::{Entry, TableShape, Ttl, ValueRef};
 use crate::persistence::load::{ReloadOrder, Which};
 use crate::resp::Reply;
@@ -42,6 +43,10 @@ const DEBUG: CommandSpec = CommandSpec {
 
 /// What is asked for, its arguments checked.
 enum Action<'a> {
+    /// Syncs of the append-only file fail with this, or nothing.
+    AppendSyncError(i32),
+    /// Nobody hears that writing the append-only file has come to an end.
+    AppendStall(bool),
     ChangeReplicationId,
     RewriteConfig,
     Digest,
@@ -87,6 +92,8 @@ impl<'a> Action<'a> {
             _ => Err(wrong_form()),
         };
         Ok(match (name.to_ascii_uppercase().as_slice(), count) {
+            (b"AOF-STALL", 1) => Self::AppendStall(args.integer()? != 0),
+            (b"AOF-SYNC-ERROR", 1) => Self::AppendSyncError(args.integer()? as i32),
             (b"CHANGE-REPL-ID", 0) => Self::ChangeReplicationId,
             (b"CONFIG-REWRITE-FORCE-ALL", 0) => Self::RewriteConfig,
             (b"DIGEST", 0) => Self::Digest,
@@ -211,6 +218,12 @@ fn begin(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
         Action::Log(text) => {
             core.shared.log.warning(format!("DEBUG LOG: {}", String::from_utf8_lossy(text)));
         }
+        Action::AppendStall(stalled) => {
+            core.shared.append_only.planted_stall.store(stalled, Ordering::Relaxed);
+        }
+        Action::AppendSyncError(error) => {
+            core.shared.append_only.planted_sync_error.store(error, Ordering::Relaxed);
+        }
         Action::ChangeReplicationId => {
             core.shared.log.notice("Changing replication IDs after receiving change-repl-id");
             let mut id = String::new();
@@ -258,8 +271,8 @@ fn collect(core: &mut CoreState, asker: Asker, args: Args<'_>) -> Contribution {
             Box::new(())
         }
         Action::JournalTake => {
-            let sealed = core.shard.effects.journal.take(Vec::new());
-            Box::new(sealed.map(|sealed| sealed.bytes).unwrap_or_default())
+            let sealed = core.shard.effects.journal.take(AlignedBuffer::default());
+            Box::new(sealed.map(|sealed| sealed.bytes.bytes().to_vec()).unwrap_or_default())
         }
         Action::PauseCron(paused) => {
             core.cron_paused = paused;
@@ -448,6 +461,11 @@ fn help(reply: &mut Reply<'_>) {
         reply,
         "DEBUG",
         &[
+            ("AOF-STALL <0|1>", &["Lets writes of the append-only file never end, until told 0."]),
+            (
+                "AOF-SYNC-ERROR <errno>",
+                &["Lets syncs of the append-only file fail with this error of the system, until told 0."],
+            ),
             ("CHANGE-REPL-ID", &["Gives the server a new replication id."]),
             ("CONFIG-REWRITE-FORCE-ALL", &["CONFIG REWRITE, with the parameters at their defaults too."]),
             ("DIGEST", &["A digest of all data; equal data have equal digests."]),

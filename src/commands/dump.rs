@@ -289,7 +289,7 @@ mod tests {
             +OK
             > GET t
             $Text
-            > RESTORE n 0 "\x00\x04text\x0d\x00|\xf3&m\xca\xb5\xa51"
+            > RESTORE n 0 "\x00\x04text\x0e\x00|\xf3&m\xca\xb5\xa51"
             -ERR DUMP payload version or checksum are wrong
             > RESTORE n 0 "\x00\x05text\x0a\x00|\xf3&m\xca\xb5\xa51"
             -ERR Bad data format

@@ -1,6 +1,7 @@
 //! Places: GEOADD, GEODIST, GEOHASH, GEOPOS.
 
-use super::zset::{AddOptions, add_all, read_zset};
+use super::zset::read_zset;
+use super::zset_add::{AddOptions, add_all};
 use crate::base::double;
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Kind,

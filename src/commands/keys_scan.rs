@@ -5,6 +5,7 @@
 //! so that the first cursors are small and 0 is the beginning of the first shard. An inner cursor
 //! has 40 bits, so for up to 8192 shards all cursors are below 2^53.
 
+use super::collection_scan::NO_VALUES_HERE;
 use crate::base::glob::{self, Case};
 use crate::command_table::{
     Arg, Args, Arity, Asker, Category, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler, Kind,
@@ -139,6 +140,8 @@ fn scan(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Com
             pattern = Some(args.bytes()?).filter(|pattern| pattern != b"*");
         } else if args.option("TYPE") {
             type_name = Some(args.bytes()?);
+        } else if args.option("NOVALUES") {
+            return Err(NO_VALUES_HERE);
         } else {
             return Err(CommandError::Syntax);
         }

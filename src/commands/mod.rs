@@ -6,19 +6,27 @@ mod bitfield;
 mod bitmap;
 mod client;
 mod client_list;
+mod collection_random;
 mod collection_scan;
 mod command;
 mod config;
 mod connection;
 mod debug;
 mod dump;
+mod entry_reply;
 mod function;
 mod geo;
 mod geo_query;
 mod geo_search;
 mod hash;
+mod hash_counter;
+mod hash_deadline;
+mod hash_exchange;
 mod hash_expire;
+mod hash_field_options;
+mod hash_scan;
 mod help;
+mod hops;
 mod hyperloglog;
 mod info;
 mod keys;
@@ -41,6 +49,7 @@ mod read_then_write;
 mod server;
 mod set;
 mod set_algebra;
+mod set_move;
 mod slowlog;
 mod stream;
 mod stream_claim;
@@ -60,10 +69,13 @@ mod string_range;
 mod timeout;
 mod transaction;
 mod zset;
+mod zset_add;
 mod zset_algebra;
 mod zset_block;
 mod zset_pop;
+mod zset_query;
 mod zset_range;
+mod zset_scan;
 
 #[cfg(test)]
 mod testing;
@@ -107,9 +119,13 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     string_range::COMMANDS,
     transaction::COMMANDS,
     hash::COMMANDS,
+    hash_counter::COMMANDS,
+    hash_exchange::COMMANDS,
     hash_expire::COMMANDS,
+    hash_scan::COMMANDS,
     set::COMMANDS,
     set_algebra::COMMANDS,
+    set_move::COMMANDS,
     bitfield::COMMANDS,
     bitmap::COMMANDS,
     stream::COMMANDS,
@@ -121,10 +137,12 @@ const FAMILIES: &[&[&CommandSpec]] = &[
     geo_search::COMMANDS,
     hyperloglog::COMMANDS,
     zset::COMMANDS,
+    zset_add::COMMANDS,
     zset_algebra::COMMANDS,
     zset_block::COMMANDS,
     zset_pop::COMMANDS,
     zset_range::COMMANDS,
+    zset_scan::COMMANDS,
 ];
 
 /// All commands; `renamed` is what `rename-command` says.

@@ -128,9 +128,7 @@ fn prepare_rewrite(
         Ok(order) => Ok(Some(order)),
         Err(NotNow::InProgress) => Err(REWRITE_IN_PROGRESS),
         Err(NotNow::Later) => schedule_rewrite(session, args, reply).map(|()| None),
-        Err(NotNow::Failed) => Err(CommandError::Text(
-            "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.",
-        )),
+        Err(NotNow::Failed) => Err(CommandError::Text(save::CANNOT_REWRITE)),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Sets: SADD, SPOP and their kin. What involves several sets is in `set_algebra`.
 
+use super::collection_random::{random_count, refuse_endless};
 use super::collection_scan::{ScanOptions, parse_cursor, write_cursor};
-use super::hash::{random_count, refuse_endless, write_entry, write_value};
+use super::entry_reply::{write_entry, write_value};
 use crate::base::random::Random;
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Kind,
@@ -515,7 +516,7 @@ mod tests {
             > SSCAN s 0 MATCH 1*
             [$0, [$1, $13]]
             > SSCAN s 0 NOVALUES
-            -ERR syntax error
+            -ERR NOVALUES option can only be used in HSCAN
             > SSCAN s x
             -ERR invalid cursor
             ",

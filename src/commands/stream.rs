@@ -88,6 +88,7 @@ fn xadd(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Com
         return Err(CommandError::Text("ERR The ID specified in XADD must be greater than 0-0"));
     }
     let TrimOptions { trim, references, no_mkstream } = options;
+    let references = references.unwrap_or_default();
     let new = NewEntry { id, fields: argv.slice(argv.len() - count..argv.len()), now_ms: ctx.now.0 };
     let trimmed = |stream: &mut Stream| trim.map_or(0, |trim| stream.trim(trim, references));
     let (id, trimmed) = match ctx.write_stream(key)? {
@@ -267,15 +268,15 @@ const XDELEX: CommandSpec = CommandSpec {
 pub(super) const IDS: Arg =
     Arg::block("ids", &[Arg::integer("numids"), Arg::string("id").multiple()]).after("IDS");
 
-/// Reads `[KEEPREF|DELREF|ACKED] IDS numids id…`, options in any order.
-pub(super) fn parse_removal(
-    args: &mut Args<'_>,
+/// Reads `[KEEPREF|DELREF|ACKED] IDS numids id…`, options in any order; the ids are still to be read.
+pub(super) fn parse_removal<'a>(
+    args: &mut Args<'a>,
     name: &'static str,
-) -> Result<(References, Vec<StreamId>), CommandError> {
-    let (mut kind, mut found) = (References::Keep, None);
+) -> Result<(References, Argv<'a>), CommandError> {
+    let (mut kind, mut found) = (None, None);
     while let Some(word) = args.next() {
-        if let Some(references) = references(word) {
-            kind = references;
+        if let (None, Some(references)) = (kind, references(word)) {
+            kind = Some(references);
         } else if word.eq_ignore_ascii_case(b"IDS") && args.remaining() > 0 {
             let count = parse_i64(args.bytes()?).and_then(|count| usize::try_from(count).ok());
             let count = count.filter(|count| *count > 0);
@@ -285,22 +286,30 @@ pub(super) fn parse_removal(
                     "ERR The `numids` parameter must match the number of arguments",
                 ));
             }
-            found = Some(args.by_ref().take(count).map(strict_id).collect::<Result<Vec<_>, _>>()?);
+            let argv = args.argv();
+            let first = argv.len() - args.remaining();
+            found = Some(argv.slice(first..first + count));
+            args.nth(count - 1);
         } else {
             return Err(CommandError::Syntax);
         }
     }
-    found.map(|ids| (kind, ids)).ok_or(CommandError::WrongArity(name))
+    found.map(|ids| (kind.unwrap_or_default(), ids)).ok_or(CommandError::WrongArity(name))
 }
 
 fn xdelex(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let key = args.bytes()?;
-    let (kind, ids) = parse_removal(&mut args, "xdelex")?;
-    reply.array(ids.len());
-    let Some(stream) = ctx.write_stream(key)? else {
-        ids.iter().for_each(|_| reply.integer(-1));
+    // The type comes first, the ids last.
+    let is_there = ctx.write_stream(key)?.is_some();
+    let (kind, texts) = parse_removal(&mut args, "xdelex")?;
+    if !is_there {
+        reply.array(texts.len());
+        texts.iter().for_each(|_| reply.integer(-1));
         return Ok(());
-    };
+    }
+    let ids = ids(texts, 0)?;
+    reply.array(ids.len());
+    let stream = ctx.write_stream(key)?.expect("looked up above");
     let mut removed = 0;
     for id in ids {
         let removal = stream.remove(id, kind);
@@ -339,7 +348,7 @@ fn xtrim(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Co
     let key = args.bytes()?;
     let entries_max = ctx.shard.options.encoding.stream_node_max_entries;
     let (TrimOptions { trim, references, .. }, _) = trim_options(&mut args, false, entries_max)?;
-    let trim = trim.expect("required of XTRIM");
+    let (trim, references) = (trim.expect("required of XTRIM"), references.unwrap_or_default());
     let deleted = ctx.write_stream(key)?.map_or(0, |stream| stream.trim(trim, references));
     changed(ctx, key, Event::XTrim, deleted);
     if deleted > 0 {

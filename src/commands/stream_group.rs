@@ -310,13 +310,17 @@ const XACKDEL: CommandSpec = CommandSpec {
 
 fn xackdel(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let (key, name) = (args.bytes()?, args.bytes()?);
-    let (kind, ids) = parse_removal(&mut args, "xackdel")?;
-    reply.array(ids.len());
-    let stream = ctx.write_stream(key)?.filter(|stream| stream.group(name).is_some());
-    let Some(stream) = stream else {
-        ids.iter().for_each(|_| reply.integer(-1));
+    // The type comes first, the ids last.
+    let is_there = ctx.write_stream(key)?.is_some_and(|stream| stream.group(name).is_some());
+    let (kind, texts) = parse_removal(&mut args, "xackdel")?;
+    if !is_there {
+        reply.array(texts.len());
+        texts.iter().for_each(|_| reply.integer(-1));
         return Ok(());
-    };
+    }
+    let ids = ids(texts, 0)?;
+    reply.array(ids.len());
+    let stream = ctx.write_stream(key)?.expect("looked up above");
     let (mut acknowledged, mut removed) = (0, 0);
     for id in ids {
         if !stream.group_mut(name).expect("looked up above").1.forget(id) {

@@ -124,7 +124,8 @@ pub(super) const TRIM: Arg = Arg::block(
 #[derive(Debug, Default)]
 pub(super) struct TrimOptions {
     pub trim: Option<Trim>,
-    pub references: References,
+    /// What may be said once.
+    pub references: Option<References>,
     pub no_mkstream: bool,
 }
 
@@ -179,8 +180,8 @@ pub(super) fn trim_options(
             limit = Some(u64::try_from(count).map_err(|_| negative)?);
         } else if is_xadd && is(b"NOMKSTREAM") {
             options.no_mkstream = true;
-        } else if let Some(references) = references(word) {
-            options.references = references;
+        } else if let (None, Some(references)) = (options.references, references(word)) {
+            options.references = Some(references);
         } else if is_xadd {
             id = Some(new_id(word)?);
             break;

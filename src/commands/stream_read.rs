@@ -3,7 +3,7 @@
 //! XREAD takes nothing away, so that one XADD serves all who wait for it. What XREADGROUP delivers is delivered
 //! once, and who waits for it is told when its key or its group goes.
 
-use super::list_move::{plan_or_error, result};
+use super::hops::{plan_or_error, result};
 use super::stream_group::no_group;
 use super::stream_journal::{GroupChange, group_changed};
 use super::stream_options::{strict_id, write_entry, write_id};

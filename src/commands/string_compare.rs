@@ -214,7 +214,7 @@ mod tests {
             > DELEX k IFDEQ abc
             -ERR must be exactly 16 hexadecimal characters
             > DELEX k IFDEQ 000000000000000g
-            -ERR must be exactly 16 hexadecimal characters
+            :0
             > DELEX k IFDEQ 0000000000000000
             :0
             > DELEX k IFDNE 0000000000000000
@@ -298,8 +298,8 @@ mod tests {
             -ERR syntax error
             > SET k v IFEQ y IFNE x
             -ERR syntax error
-            > SET k v IFEQ y IFEQ y
-            -ERR syntax error
+            > SET k y IFEQ x IFEQ y
+            +OK
             > SET k v IFEQ y EX 0
             -ERR invalid expire time in 'set' command
             > GET k

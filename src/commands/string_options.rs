@@ -9,6 +9,7 @@ use crate::command_table::{Arg, Args, Kind};
 use crate::keyspace::Ttl;
 use crate::shard::CommandError;
 use crate::types::StringRef;
+use std::mem::discriminant;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub(super) const EXPIRATION_ARGS: &[Arg] = &[
@@ -53,23 +54,19 @@ impl Condition<'_> {
         Ok(match self {
             Self::Equals(other) => value == other,
             Self::Differs(other) => value != other,
-            Self::DigestEquals(text) => digest_of(text)? == xxh3_64(value),
-            Self::DigestDiffers(text) => digest_of(text)? != xxh3_64(value),
+            Self::DigestEquals(text) => is_digest_of(text, value)?,
+            Self::DigestDiffers(text) => !is_digest_of(text, value)?,
             Self::Always | Self::Absent | Self::Present => unreachable!("these compare nothing"),
         })
     }
 }
 
-/// A digest as DIGEST writes it, in either case.
-fn digest_of(text: &[u8]) -> Result<u64, CommandError> {
-    const WRONG: CommandError = CommandError::Text("ERR must be exactly 16 hexadecimal characters");
+/// Whether this is what DIGEST writes for a value, in either case. Of a wrong digest only the length is refused.
+fn is_digest_of(text: &[u8], value: &[u8]) -> Result<bool, CommandError> {
     if text.len() != 16 {
-        return Err(WRONG);
+        return Err(CommandError::Text("ERR must be exactly 16 hexadecimal characters"));
     }
-    text.iter().try_fold(0, |value: u64, byte| {
-        let digit = char::from(*byte).to_digit(16).ok_or(WRONG)?;
-        Ok(value << 4 | u64::from(digit))
-    })
+    Ok(text.eq_ignore_ascii_case(format!("{:016x}", xxh3_64(value)).as_bytes()))
 }
 
 /// What becomes of the deadline.
@@ -175,9 +172,9 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
-    /// NX and XX may be repeated, but no two conditions combined.
+    /// A condition may be repeated, and the last one counts, but no two conditions combined.
     fn condition(&mut self, condition: Condition<'a>) -> Result<(), CommandError> {
-        if self.condition != Condition::Always && (condition.compares() || self.condition != condition) {
+        if self.condition != Condition::Always && discriminant(&self.condition) != discriminant(&condition) {
             return Err(CommandError::Syntax);
         }
         self.condition = condition;

@@ -270,8 +270,7 @@ impl Player for Cores {
         let command = TABLE.resolve(argv.as_argv()).copied();
         let result = command.and_then(|command| self.handle(&command, argv.as_argv(), &mut reply));
         if let Err(error) = result {
-            bytes.clear();
-            Reply::new(&mut bytes, protocol).error(error.text().as_ref());
+            error.write_over(&mut bytes, 0, protocol);
         }
         let (value, length) = parse_reply(&bytes).expect("a reply").expect("a whole one");
         assert_eq!(length, bytes.len(), "one reply");

@@ -1,15 +1,15 @@
 //! Sorted sets by ranges of ranks, scores and names: ZRANGE and its older forms, ZRANGESTORE, ZCOUNT, ZREMRANGEBY….
 
-use super::read_then_write::{Next, ReadThenWrite, fail, integer, refuse};
+use super::hops::refuse;
+use super::read_then_write::{Next, ReadThenWrite, fail, integer};
 use super::zset::{MembersReply, change_zset, changed_zset, read_zset, store_zset};
-use crate::base::{double, range};
+use super::zset_query::{By, Form, Query, parse_names, parse_scores};
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Kind, Plan,
 };
 use crate::resp::{Argv, Reply};
 use crate::shard::{CommandError, CommandResult, Context, Event};
-use crate::types::{LexBound, LexRange, ScoreRange, SortedSet};
-use std::ops::{Bound, ControlFlow, Range};
+use std::ops::ControlFlow;
 
 pub(super) const COMMANDS: &[&CommandSpec] = &[
     &ZRANGE,
@@ -25,131 +25,6 @@ pub(super) const COMMANDS: &[&CommandSpec] = &[
     &ZREMRANGEBYSCORE,
     &ZREMRANGEBYLEX,
 ];
-
-/// What the bounds of a range are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum By {
-    Rank,
-    Score,
-    Name,
-}
-
-/// What a command has decided before its options are read.
-#[derive(Clone, Copy)]
-struct Form {
-    by: Option<By>,
-    backwards: Option<bool>,
-    stores: bool,
-}
-
-/// A range and which part of it is wanted.
-#[derive(Clone, Debug)]
-struct Query {
-    bounds: Bounds,
-    backwards: bool,
-    offset: i64,
-    /// Negative for all.
-    limit: i64,
-    scores: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Bounds {
-    Ranks(i64, i64),
-    Scores(ScoreRange),
-    Names(LexRange),
-}
-
-fn parse_scores(low: &[u8], high: &[u8]) -> Result<ScoreRange, CommandError> {
-    let bound = |text: &[u8]| {
-        let parsed = match text {
-            [b'(', rest @ ..] => double::parse_bound(rest).map(Bound::Excluded),
-            text => double::parse_bound(text).map(Bound::Included),
-        };
-        parsed.ok_or(CommandError::Text("ERR min or max is not a float"))
-    };
-    Ok(ScoreRange { low: bound(low)?, high: bound(high)? })
-}
-
-fn parse_names(low: &[u8], high: &[u8]) -> Result<LexRange, CommandError> {
-    let bound = |text: &[u8]| match text {
-        b"-" => Ok(LexBound::Least),
-        b"+" => Ok(LexBound::Greatest),
-        [b'(', rest @ ..] => Ok(LexBound::Excluded(rest.into())),
-        [b'[', rest @ ..] => Ok(LexBound::Included(rest.into())),
-        _ => Err(CommandError::Text("ERR min or max not valid string range item")),
-    };
-    Ok(LexRange { low: bound(low)?, high: bound(high)? })
-}
-
-fn parse_ranks(start: &[u8], end: &[u8]) -> Result<(i64, i64), CommandError> {
-    let number = |text| crate::base::number::parse_i64(text).ok_or(CommandError::NotAnInteger);
-    Ok((number(start)?, number(end)?))
-}
-
-impl Query {
-    fn parse(mut args: Args<'_>, form: Form) -> Result<Self, CommandError> {
-        let (mut low, mut high) = (args.bytes()?, args.bytes()?);
-        let Form { mut by, mut backwards, stores } = form;
-        let (mut scores, mut offset, mut limit) = (false, 0, -1);
-        while args.remaining() > 0 {
-            if !stores && args.option("WITHSCORES") {
-                scores = true;
-            } else if args.remaining() > 2 && args.option("LIMIT") {
-                (offset, limit) = (args.integer()?, args.integer()?);
-            } else if backwards.is_none() && args.option("REV") {
-                backwards = Some(true);
-            } else if by.is_none() && args.option("BYLEX") {
-                by = Some(By::Name);
-            } else if by.is_none() && args.option("BYSCORE") {
-                by = Some(By::Score);
-            } else {
-                return Err(CommandError::Syntax);
-            }
-        }
-        let (by, backwards) = (by.unwrap_or(By::Rank), backwards.unwrap_or(false));
-        if limit != -1 && by == By::Rank {
-            return Err(CommandError::Text(
-                "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
-            ));
-        }
-        if scores && by == By::Name {
-            return Err(CommandError::Text(
-                "ERR syntax error, WITHSCORES not supported in combination with BYLEX",
-            ));
-        }
-        if backwards && by != By::Rank {
-            (low, high) = (high, low);
-        }
-        let bounds = match by {
-            By::Rank => parse_ranks(low, high).map(|(start, end)| Bounds::Ranks(start, end))?,
-            By::Score => Bounds::Scores(parse_scores(low, high)?),
-            By::Name => Bounds::Names(parse_names(low, high)?),
-        };
-        Ok(Self { bounds, backwards, offset, limit, scores })
-    }
-
-    /// The ranks, in the order of the set, that answer this.
-    fn ranks(&self, set: &SortedSet) -> Range<usize> {
-        let found = match &self.bounds {
-            Bounds::Ranks(start, end) => {
-                let len = set.len();
-                let range = range::resolve(*start, *end, len);
-                return if self.backwards { len - range.end..len - range.start } else { range };
-            }
-            Bounds::Scores(scores) => set.ranks_of_scores(scores),
-            Bounds::Names(names) => set.ranks_of_names(names),
-        };
-        // An offset that never comes down to zero passes over everything.
-        let offset = usize::try_from(self.offset).unwrap_or(usize::MAX).min(found.len());
-        let count = usize::try_from(self.limit).unwrap_or(usize::MAX).min(found.len() - offset);
-        if self.backwards {
-            found.end - offset - count..found.end - offset
-        } else {
-            found.start + offset..found.start + offset + count
-        }
-    }
-}
 
 fn answer(ctx: &mut Context<'_>, mut args: Args<'_>, form: Form, reply: &mut Reply<'_>) -> CommandResult {
     let key = args.bytes()?;
@@ -253,12 +128,7 @@ fn zrangebyscore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
 const ZREVRANGEBYSCORE: CommandSpec = CommandSpec {
     name: "ZREVRANGEBYSCORE",
     full_name: "zrevrangebyscore",
-    arity: Arity::AtLeast(4),
-    flags: Flags::of(&[Flag::ReadOnly]),
-    group: Group::SortedSet,
-    keys: &[KeySpec::at(1, Access::Read, &["access"])],
     since: "2.2.0",
-    complexity: "O(log(N)+M) where M is the number of members returned.",
     summary: "Returns the members within a range of scores, highest first.",
     args: &[
         Arg::key("key"),
@@ -270,7 +140,7 @@ const ZREVRANGEBYSCORE: CommandSpec = CommandSpec {
             .optional(),
     ],
     handler: Handler::Shard(zrevrangebyscore),
-    ..DEFAULTS
+    ..ZRANGEBYSCORE
 };
 
 fn zrevrangebyscore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -306,12 +176,6 @@ fn zrangebylex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> 
 const ZREVRANGEBYLEX: CommandSpec = CommandSpec {
     name: "ZREVRANGEBYLEX",
     full_name: "zrevrangebylex",
-    arity: Arity::AtLeast(4),
-    flags: Flags::of(&[Flag::ReadOnly]),
-    group: Group::SortedSet,
-    keys: &[KeySpec::at(1, Access::Read, &["access"])],
-    since: "2.8.9",
-    complexity: "O(log(N)+M) where M is the number of members returned.",
     summary: "Returns the members within a range of names, last first, where all scores are equal.",
     args: &[
         Arg::key("key"),
@@ -322,7 +186,7 @@ const ZREVRANGEBYLEX: CommandSpec = CommandSpec {
             .optional(),
     ],
     handler: Handler::Shard(zrevrangebylex),
-    ..DEFAULTS
+    ..ZRANGEBYLEX
 };
 
 fn zrevrangebylex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -419,16 +283,11 @@ fn zcount(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
 const ZLEXCOUNT: CommandSpec = CommandSpec {
     name: "ZLEXCOUNT",
     full_name: "zlexcount",
-    arity: Arity::Exactly(4),
-    flags: Flags::of(&[Flag::ReadOnly, Flag::Fast]),
-    group: Group::SortedSet,
-    keys: &[KeySpec::at(1, Access::Read, &["access"])],
     since: "2.8.9",
-    complexity: "O(log(N)).",
     summary: "Counts the members within a range of names, where all scores are equal.",
     args: &[Arg::key("key"), Arg::string("min"), Arg::string("max")],
     handler: Handler::Shard(zlexcount),
-    ..DEFAULTS
+    ..ZCOUNT
 };
 
 fn zlexcount(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -460,16 +319,11 @@ fn zremrangebyrank(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
 const ZREMRANGEBYSCORE: CommandSpec = CommandSpec {
     name: "ZREMRANGEBYSCORE",
     full_name: "zremrangebyscore",
-    arity: Arity::Exactly(4),
-    flags: Flags::of(&[Flag::Write]),
-    group: Group::SortedSet,
-    keys: &[KeySpec::at(1, Access::Update, &["delete"])],
     since: "1.2.0",
-    complexity: "O(M*log(N)) where M is the number of members removed.",
     summary: "Removes the members within a range of scores.",
     args: &[Arg::key("key"), Arg::new("min", Kind::Double), Arg::new("max", Kind::Double)],
     handler: Handler::Shard(zremrangebyscore),
-    ..DEFAULTS
+    ..ZREMRANGEBYRANK
 };
 
 fn zremrangebyscore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -479,16 +333,11 @@ fn zremrangebyscore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>
 const ZREMRANGEBYLEX: CommandSpec = CommandSpec {
     name: "ZREMRANGEBYLEX",
     full_name: "zremrangebylex",
-    arity: Arity::Exactly(4),
-    flags: Flags::of(&[Flag::Write]),
-    group: Group::SortedSet,
-    keys: &[KeySpec::at(1, Access::Update, &["delete"])],
     since: "2.8.9",
-    complexity: "O(M*log(N)) where M is the number of members removed.",
     summary: "Removes the members within a range of names, where all scores are equal.",
     args: &[Arg::key("key"), Arg::string("min"), Arg::string("max")],
     handler: Handler::Shard(zremrangebylex),
-    ..DEFAULTS
+    ..ZREMRANGEBYSCORE
 };
 
 fn zremrangebylex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {

@@ -1,12 +1,15 @@
 //! A real directory.
 
 use super::Disk;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// A directory that exists.
 #[derive(Clone, Debug)]
@@ -81,6 +84,31 @@ impl Disk for Directory {
         Mapped::open(&self.path_of(name))
     }
 
+    /// A thread per CPU at most; what is read is mapped, so the memory it takes is the page cache's.
+    fn read_all<T: Send>(
+        &self,
+        names: &[String],
+        make: impl Fn(usize, &[u8]) -> T + Sync,
+    ) -> Vec<io::Result<T>> {
+        let next = AtomicUsize::new(0);
+        let made: Mutex<BTreeMap<usize, io::Result<T>>> = Mutex::default();
+        let work = || {
+            while let Some((index, name)) = take_next(names, &next) {
+                let one = self.read(name).map(|contents| make(index, &contents));
+                made.lock().unwrap_or_else(PoisonError::into_inner).insert(index, one);
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, |cpus| cpus.get()).min(names.len());
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                // Without the further threads it takes longer.
+                let _ = std::thread::Builder::new().name("reader".into()).spawn_scoped(scope, work);
+            }
+            work();
+        });
+        made.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    }
+
     fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut file = OpenOptions::new()
             .write(true)
@@ -103,6 +131,11 @@ impl Disk for Directory {
     fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+}
+
+fn take_next<'a>(names: &'a [String], next: &AtomicUsize) -> Option<(usize, &'a String)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    names.get(index).map(|name| (index, name))
 }
 
 /// A file's bytes as the kernel has them.

@@ -22,12 +22,36 @@ pub use simulated::{FaultRates, SimulatedDisk};
 use std::io;
 use std::ops::Deref;
 
+/// What the system says, as the system says it: without Rust's "(os error 2)".
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
 /// One directory and the files in it.
 pub trait Disk {
     type Contents: Deref<Target = [u8]>;
 
     fn names(&self) -> io::Result<Vec<String>>;
     fn read(&self, name: &str) -> io::Result<Self::Contents>;
+
+    /// Reads these files, perhaps several at once, and makes something of each; in their order, up to the first that
+    /// could not be read.
+    fn read_all<T: Send>(
+        &self,
+        names: &[String],
+        make: impl Fn(usize, &[u8]) -> T + Sync,
+    ) -> Vec<io::Result<T>> {
+        let mut made = Vec::with_capacity(names.len());
+        for (index, name) in names.iter().enumerate() {
+            made.push(self.read(name).map(|contents| make(index, &contents)));
+            if made[index].is_err() {
+                break;
+            }
+        }
+        made
+    }
+
     /// Creates or empties a file, writes it and makes its bytes durable, but not yet its name.
     fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;

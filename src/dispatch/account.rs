@@ -10,7 +10,7 @@ use super::transactions::Running;
 use crate::base::clock;
 use crate::client::{ClientKey, ReplyMode};
 use crate::command_table::{Command, Flag};
-use crate::observability::{LatencyEvent, SlowCommand, slowlog};
+use crate::observability::{CommandStats, Counters, LatencyEvent, SlowCommand, slowlog};
 use crate::resp::{Argv, ArgvBuf, Reply};
 use crate::session::{CoreState, Seat};
 use crate::shard::CommandError;
@@ -106,7 +106,7 @@ pub(super) fn refuse(core: &mut CoreState, key: ClientKey, command: Option<&Comm
 /// A command of the client itself has run and left its reply in `bytes`. Whether it is heard depends on the
 /// reply mode that the command leaves behind: CLIENT REPLY ON is answered, even after SKIP.
 pub(super) fn replied(core: &mut CoreState, key: ClientKey, command: &Command, argv: Argv<'_>, bytes: &[u8]) {
-    let failed = note_error(core, bytes);
+    let failed = note_error(&mut core.command_stats, &mut core.counters, bytes);
     if let Some(client) = core.clients.get_mut(key) {
         match client.reply_mode {
             ReplyMode::Skipping => client.reply_mode = ReplyMode::On,
@@ -121,7 +121,7 @@ pub(super) fn replied(core: &mut CoreState, key: ClientKey, command: &Command, a
 /// A command comes back from another shard.
 pub(super) fn returned(core: &mut CoreState, item: &Item, slot: u64, argv: Argv<'_>, bytes: &[u8]) {
     if item.failed {
-        note_error(core, bytes);
+        note_error(&mut core.command_stats, &mut core.counters, bytes);
     }
     record(core, item.client, &item.command, argv, item.nanoseconds, item.failed);
     let Some(client) = core.clients.get_mut(item.client) else { return };
@@ -152,7 +152,7 @@ pub(super) fn concluded(core: &mut CoreState, running: &Running, bytes: &[u8]) {
 
 /// A command that waited has its reply.
 pub(super) fn unblocked(core: &mut CoreState, key: ClientKey, seat: &Seat, bytes: &[u8]) {
-    let failed = note_error(core, bytes);
+    let failed = note_error(&mut core.command_stats, &mut core.counters, bytes);
     record(core, key, &seat.command, seat.argv.as_argv(), seat.spent_ns, failed);
     let Some(client) = core.clients.get_mut(key) else { return };
     client.blocked = None;
@@ -161,8 +161,8 @@ pub(super) fn unblocked(core: &mut CoreState, key: ClientKey, seat: &Seat, bytes
     core.resumed.push(key);
 }
 
-/// A command inside EXEC has run.
-pub(super) fn inside(
+/// A command has run as a part of something: EXEC, or requests that went together. Its reply goes with the whole.
+pub(super) fn ran_as_part(
     core: &mut CoreState,
     key: ClientKey,
     command: &Command,
@@ -170,7 +170,7 @@ pub(super) fn inside(
     bytes: &[u8],
     nanoseconds: u64,
 ) {
-    let failed = note_error(core, bytes);
+    let failed = note_error(&mut core.command_stats, &mut core.counters, bytes);
     record(core, key, command, argv, nanoseconds, failed);
 }
 
@@ -184,7 +184,7 @@ fn ended(
     started_ns: u64,
     bytes: &[u8],
 ) {
-    let failed = note_error(core, bytes);
+    let failed = note_error(&mut core.command_stats, &mut core.counters, bytes);
     // The work for it is not charged to the next command.
     core.tick_ns = clock::Monotonic::now().0;
     let nanoseconds = core.tick_ns.saturating_sub(started_ns);
@@ -203,11 +203,13 @@ pub(super) fn released(core: &mut CoreState, key: ClientKey) {
     core.resumed.push(key);
 }
 
-fn note_error(core: &mut CoreState, reply: &[u8]) -> bool {
+/// Whether a reply is an error, which is counted then.
+#[inline]
+pub(super) fn note_error(stats: &mut CommandStats, counters: &mut Counters, reply: &[u8]) -> bool {
     let failed = reply.first() == Some(&b'-');
     if failed {
-        core.command_stats.error(&reply[1..]);
-        core.counters.errors_replied += 1;
+        stats.error(&reply[1..]);
+        counters.errors_replied += 1;
     }
     failed
 }

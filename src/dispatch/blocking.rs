@@ -6,11 +6,11 @@
 
 use super::message::Message;
 use super::procedure::{Caller, Next, Planned, Procedure, Work, run_handler};
-use super::run::journal_unit;
+use super::run::{append_reply, journal_unit};
 use super::transactions::{Purpose, Running, intentions, whole_key};
 use super::{Dispatch, Flow, account, take_muted};
 use crate::client::{Blocked, ClientKey, ReplyMode};
-use crate::command_table::{Args, Command, Contribution, Handler, WaitOrder};
+use crate::command_table::{Command, Contribution, Handler, WaitOrder};
 use crate::resp::{Argv, ArgvBuf, Protocol, Reply};
 use crate::session::{Ask, CoreState, Seat};
 use crate::shard::{Blocker, Claim, Outcome, WaitEvent, Wish, shard_of_key};
@@ -50,7 +50,7 @@ impl Dispatch {
         if !client.in_flight.is_idle() {
             return Flow::Stall;
         }
-        let caller = Caller { db: client.db, protocol: client.protocol, no_touch: client.no_touch };
+        let caller = Caller::of(client);
         account::monitor(core, key, command, argv);
         let parts = intentions(core, command, argv);
         let here = parts.iter().all(|(shard, _)| *shard == core.index);
@@ -99,15 +99,10 @@ impl Dispatch {
         let now = core.now.unix;
         let out = client.output.writer();
         let start = out.len();
-        let mut reply = Reply::new(out, caller.protocol);
         let changes = core.shard.effects.changes();
-        let mut context = core.shard.context(caller.db, now, caller.no_touch);
-        let result = run(&mut context, Args::new(argv, usize::from(command.names)), &mut reply);
+        append_reply(&mut core.shard, now, caller, run, usize::from(command.names), argv, out);
         journal_unit(&mut core.shard, changes, caller.db, argv);
-        if let Err(error) = &result {
-            out.truncate(start);
-            Reply::new(out, caller.protocol).error(error.text().as_ref());
-        } else if is_null(&out[start..]) {
+        if is_null(&out[start..]) {
             out.truncate(start);
             let order = wait(argv).expect("it ran, so its arguments are right");
             let slot = client.output.open_slot(muted);
@@ -124,11 +119,7 @@ impl Dispatch {
             take_seat(core, key, id, seat);
             return;
         }
-        let failed = out.get(start) == Some(&b'-');
-        if failed {
-            core.command_stats.error(&out[start + 1..]);
-            core.counters.errors_replied += 1;
-        }
+        let failed = account::note_error(&mut core.command_stats, &mut core.counters, &out[start..]);
         if muted {
             out.truncate(start);
         }
@@ -232,7 +223,7 @@ impl Dispatch {
         };
         let Handler::Blocking { plan, .. } = seat.command.spec.handler else { unreachable!("it blocked") };
         let Some(client) = core.clients.get(wait.client) else { return };
-        let caller = Caller { db: wait.db, protocol: client.protocol, no_touch: client.no_touch };
+        let caller = Caller { db: wait.db, ..Caller::of(client) };
         let argv = seat.argv.as_argv();
         let claim = Arc::clone(&wait.claim);
         let (procedure, parts): (Box<dyn Procedure>, _) = match &ask.alone {

@@ -44,8 +44,7 @@ impl Dispatch {
         let order = match prepared {
             Ok(order) => order,
             Err(error) => {
-                bytes.clear();
-                Reply::new(&mut bytes, protocol).error(error.text().as_ref());
+                error.write_over(&mut bytes, 0, protocol);
                 None
             }
         };
@@ -183,8 +182,7 @@ pub(super) fn nothing(cores: usize) -> Vec<(usize, Work)> {
 fn at_rest(run: Box<AtRest>, all: &[&Shard], protocol: Protocol) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Err(error) = run(all, &mut Reply::new(&mut bytes, protocol)) {
-        bytes.clear();
-        Reply::new(&mut bytes, protocol).error(error.text().as_ref());
+        error.write_over(&mut bytes, 0, protocol);
     }
     bytes
 }

@@ -4,13 +4,14 @@
 //! and their like, and EXECs of commands that have one shard each, are collected while they come from one connection
 //! without anything between them, and go together: atomic together is more than was promised to each. If all their keys turn out to live on one shard, one message takes it all there.
 
+use super::exchange::BATCH_BYTES_MAX;
+use super::exec::shard_handler;
 use super::message::{Batch, Order, Ticket};
-use super::multi::shard_handler;
 use super::procedure::{Caller, Next, Procedure, Work};
 use super::route::{self, Owners};
 use super::run::run_part;
 use super::transactions::{Purpose, Running, each_intent};
-use super::{BATCH_BYTES_MAX, Dispatch, Flow, account, gather, take_muted};
+use super::{Dispatch, Flow, account, gather, take_muted};
 use crate::client::{ClientKey, QueuedCommand, ReplyMode};
 use crate::command_table::{Args, Command, Contribution, Handler, Merge, ShardHandler, TransactionCommand};
 use crate::resp::{Argv, ArgvBuf, Reply};
@@ -139,7 +140,7 @@ impl Dispatch {
             Forming {
                 client: key,
                 client_id: client.id,
-                caller: Caller { db: client.db, protocol: client.protocol, no_touch: client.no_touch },
+                caller: Caller::of(client),
                 started_ns: core.tick_ns,
                 whole: Batch::default(),
                 members: Vec::new(),
@@ -304,13 +305,13 @@ impl Procedure for Together {
             let order = &order[order_start..member.order_end];
             order_start = member.order_end;
             gather::merge(merge, &replies, order, &mut Reply::new(&mut bytes, caller.protocol));
-            account::inside(core, key, &member.command, whole.argv(index), &bytes[start..], nanoseconds);
+            account::ran_as_part(core, key, &member.command, whole.argv(index), &bytes[start..], nanoseconds);
             let ended = match &mut exec {
                 None => slot,
                 Some(exec) => exec.answered(nanoseconds).then(|| {
                     let Inside { member, slot, nanoseconds, .. } = *exec;
                     let command = &members[member].command;
-                    account::inside(core, key, command, whole.argv(member), &[], nanoseconds);
+                    account::ran_as_part(core, key, command, whole.argv(member), &[], nanoseconds);
                     slot
                 }),
             };

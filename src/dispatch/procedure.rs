@@ -2,8 +2,9 @@
 //! leads it, and neither knows the other: a procedure names work for shards and gets their results.
 
 use super::gather;
+use super::run::append_reply;
 use crate::base::UnixMillis;
-use crate::client::ClientKey;
+use crate::client::{Client, ClientKey};
 use crate::command_table::{
     Args, Asker, Command, Contribution, Handler, HopWork, Merge, Plan, ShardHandler, Step,
 };
@@ -71,6 +72,13 @@ pub struct Caller {
     pub no_touch: bool,
 }
 
+impl Caller {
+    #[inline]
+    pub fn of(client: &Client) -> Self {
+        Self { db: client.db, protocol: client.protocol, no_touch: client.no_touch }
+    }
+}
+
 /// Runs a handler on a shard; an error becomes the reply. What it does joins the unit of the journal, which the
 /// transaction around it ends.
 pub fn run_handler(
@@ -82,15 +90,9 @@ pub fn run_handler(
     argv: Argv<'_>,
 ) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut reply = Reply::new(&mut bytes, caller.protocol);
     let changes = shard.effects.changes();
-    let mut context = shard.context(caller.db, now, caller.no_touch);
-    let result = run(&mut context, Args::new(argv, names), &mut reply);
+    append_reply(shard, now, caller, run, names, argv, &mut bytes);
     shard.journal_command(changes, caller.db, argv);
-    if let Err(error) = result {
-        bytes.clear();
-        Reply::new(&mut bytes, caller.protocol).error(error.text().as_ref());
-    }
     bytes
 }
 
@@ -218,8 +220,7 @@ impl Procedure for Planned {
                 Step::Hop(hop) => break hop,
                 Step::Done(Ok(())) => return Next::Done(bytes),
                 Step::Done(Err(error)) => {
-                    bytes.clear();
-                    Reply::new(&mut bytes, self.caller.protocol).error(error.text().as_ref());
+                    error.write_over(&mut bytes, 0, self.caller.protocol);
                     return Next::Done(bytes);
                 }
             }
@@ -312,8 +313,7 @@ impl Procedure for Everywhere {
             let mut reply = Reply::new(&mut bytes, self.asker.protocol);
             let mut session = Session { core, key: client };
             if let Err(error) = finish(&mut session, args, contributions, &mut reply) {
-                bytes.clear();
-                Reply::new(&mut bytes, self.asker.protocol).error(error.text().as_ref());
+                error.write_over(&mut bytes, 0, self.asker.protocol);
             }
         }
         Next::Done(bytes)

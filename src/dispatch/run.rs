@@ -2,6 +2,7 @@
 
 use super::account;
 use super::message::{Batch, Item};
+use super::procedure::Caller;
 use super::take_muted;
 use crate::base::{UnixMillis, clock};
 use crate::client::{ClientKey, ReplyMode};
@@ -21,30 +22,41 @@ pub(super) fn run_here(
 ) {
     let client = core.clients.running(key);
     let muted = client.reply_mode != ReplyMode::On && take_muted(&mut client.reply_mode);
+    let caller = Caller::of(client);
     let out = client.output.writer();
     let start = out.len();
-    let mut reply = Reply::new(out, client.protocol);
     let (shard, now) = (&mut *core.shard, core.now.unix);
     let changes = shard.effects.changes();
-    let mut context = shard.context(client.db, now, client.no_touch);
-    context.reply_bytes_max = context.shard.options.reply_bytes_max;
-    let result = run(&mut context, Args::new(argv, usize::from(command.names)), &mut reply);
-    journal_unit(shard, changes, client.db, argv);
-    if let Err(error) = &result {
-        out.truncate(start);
-        Reply::new(out, client.protocol).error(error.text().as_ref());
-    }
-    let failed = out.get(start) == Some(&b'-');
-    if failed {
-        core.command_stats.error(&out[start + 1..]);
-        core.counters.errors_replied += 1;
-    }
+    append_reply(shard, now, caller, run, usize::from(command.names), argv, out);
+    journal_unit(shard, changes, caller.db, argv);
+    let failed = account::note_error(&mut core.command_stats, &mut core.counters, &out[start..]);
     if muted {
         out.truncate(start);
     }
     shard.serve_ready(now);
     account::ran(core, key, command, argv, failed);
     core.unsent.push(key);
+}
+
+/// Runs a handler and appends its reply; an error takes the place of what it has written. What it changes is for the
+/// caller to journal.
+#[inline(always)]
+pub(super) fn append_reply(
+    shard: &mut Shard,
+    now: UnixMillis,
+    caller: Caller,
+    run: ShardHandler,
+    names: usize,
+    argv: Argv<'_>,
+    out: &mut Vec<u8>,
+) {
+    let start = out.len();
+    let mut context = shard.context(caller.db, now, caller.no_touch);
+    context.reply_bytes_max = context.shard.options.reply_bytes_max;
+    let mut reply = Reply::new(out, caller.protocol);
+    if let Err(error) = run(&mut context, Args::new(argv, names), &mut reply) {
+        error.write_over(out, start, caller.protocol);
+    }
 }
 
 /// Runs commands of another core's clients on a shard; returns when the last one ended.
@@ -95,17 +107,10 @@ pub(super) fn run_item(
 #[inline]
 fn run_on(shard: &mut Shard, now: UnixMillis, item: &Item, argv: Argv<'_>, replies: &mut Vec<u8>) -> bool {
     let start = replies.len();
-    let mut reply = Reply::new(replies, item.protocol);
+    let caller = Caller { db: item.db as usize, protocol: item.protocol, no_touch: item.no_touch };
     let changes = shard.effects.changes();
-    let mut context = shard.context(item.db as usize, now, item.no_touch);
-    context.reply_bytes_max = context.shard.options.reply_bytes_max;
-    let names = usize::from(item.command.names);
-    let result = (item.run)(&mut context, Args::new(argv, names), &mut reply);
-    shard.journal_command(changes, item.db as usize, argv);
-    if let Err(error) = result {
-        replies.truncate(start);
-        Reply::new(replies, item.protocol).error(error.text().as_ref());
-    }
+    append_reply(shard, now, caller, item.run, usize::from(item.command.names), argv, replies);
+    shard.journal_command(changes, caller.db, argv);
     replies.get(start) == Some(&b'-')
 }
 

@@ -6,11 +6,17 @@
 //! Huge pages are for the fork of a snapshot, which copies one entry of the page tables for each instead of 512. A
 //! write afterwards copies 4 KiB of it, no more.
 //!
+//! On a machine with several memory nodes, regions are of the node of the core that made the slab, whoever touches
+//! them first: another thread that makes them ready, or a core that does the shard's work for a moment. Where the
+//! system forbids `mbind`, as containers do without CAP_SYS_NICE, they are of the node of who touches them.
+//!
 //! Invariants
-//!   R1  A region is in exactly one place: not carved yet, `returned`, or with the slab.
+//!   R1  A region is in exactly one place: not carved yet, `returned`, in the stock, or with the slab.
 //!   R2  [`bytes_in_use`] is the sum of the regions that slabs have.
 
+use super::region_stock::{Desk, PLACES, RegionStock};
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A huge page of this processor family.
@@ -34,6 +40,10 @@ pub(super) struct Regions {
     carved: usize,
     returned: Vec<NonNull<u8>>,
     in_use: usize,
+    /// If another thread makes regions ready.
+    desk: Option<Desk>,
+    /// The memory node that they are to be of.
+    node: Option<u32>,
 }
 
 struct Piece {
@@ -44,21 +54,69 @@ struct Piece {
 }
 
 impl Regions {
-    /// A region of zeroes; nothing if the system gives none.
-    pub fn take(&mut self) -> Option<NonNull<u8>> {
-        let region = match self.returned.pop() {
+    /// Regions that another thread makes ready, of the memory node of the calling thread's processor.
+    pub fn stocked(stock: Arc<RegionStock>) -> Self {
+        let mut regions = Self::default();
+        (regions.desk, regions.node) = (Some(Desk::new(stock)), own_node());
+        regions
+    }
+
+    /// A region of zeroes, and whether it had to be one that nobody has touched although the stock should have had
+    /// one; nothing if the system gives none.
+    pub fn take(&mut self) -> Option<(NonNull<u8>, bool)> {
+        let ready = self.desk.as_mut().and_then(Desk::take);
+        let late = ready.is_none() && self.desk.is_some();
+        let region = match ready {
             Some(region) => region,
-            None => self.carve()?,
+            None => self.untouched()?,
         };
+        if let Some(desk) = self.desk.as_ref().filter(|_| late) {
+            desk.note_late();
+        }
         self.in_use += 1;
         IN_USE.fetch_add(REGION_BYTES as u64, Ordering::Relaxed);
-        Some(region)
+        Some((region, late))
+    }
+
+    /// Has regions made ready until so many are coming; false if nobody makes them.
+    pub fn ask(&mut self, regions: usize) -> bool {
+        while self.desk.as_ref().is_some_and(|desk| desk.coming() < regions.min(PLACES)) {
+            let Some(region) = self.untouched() else { break };
+            let desk = self.desk.as_mut().expect("just seen");
+            // SAFETY: R1, nobody has the region.
+            unsafe { desk.ask(region) };
+        }
+        self.desk.is_some()
+    }
+
+    /// Whether something was asked for that is not ready.
+    pub fn is_making(&self) -> bool {
+        self.desk.as_ref().is_some_and(|desk| desk.ready() < desk.coming())
+    }
+
+    /// Regions that are ready or will be.
+    pub fn coming(&self) -> usize {
+        self.desk.as_ref().map_or(0, Desk::coming)
+    }
+
+    /// Gives up one that is ready; whether there was one.
+    pub fn give_up_ready(&mut self) -> bool {
+        let ready = self.desk.as_mut().and_then(Desk::take);
+        if let Some(region) = ready {
+            // SAFETY: R1, it was the stock's.
+            unsafe { self.empty(region) };
+        }
+        ready.is_some()
+    }
+
+    fn untouched(&mut self) -> Option<NonNull<u8>> {
+        self.returned.pop().or_else(|| self.carve())
     }
 
     fn carve(&mut self) -> Option<NonNull<u8>> {
         if self.pieces.last().is_none_or(|piece| self.carved == piece.regions) {
             let regions = self.pieces.last().map_or(PIECE_FIRST, |piece| (piece.regions * 2).min(PIECE_MAX));
-            self.pieces.push(Piece::new(regions)?);
+            self.pieces.push(Piece::new(regions, self.node)?);
             self.carved = 0;
         }
         let piece = self.pieces.last().expect("just seen to");
@@ -72,10 +130,30 @@ impl Regions {
     pub unsafe fn give_back(&mut self, region: NonNull<u8>) {
         self.in_use -= 1;
         IN_USE.fetch_sub(REGION_BYTES as u64, Ordering::Relaxed);
-        // SAFETY: the caller has given the region up; its pages may go.
+        // SAFETY: passed on to the caller.
+        unsafe { self.empty(region) };
+    }
+
+    /// # Safety
+    /// One of these regions, and nobody uses it.
+    unsafe fn empty(&mut self, region: NonNull<u8>) {
+        // SAFETY: the region is mapped and nobody's; its pages may go.
         unsafe { libc::madvise(region.as_ptr().cast(), REGION_BYTES, libc::MADV_DONTNEED) };
         self.returned.push(region);
     }
+}
+
+/// The memory node of the processor that the calling thread runs on.
+fn own_node() -> Option<u32> {
+    if cfg!(miri) {
+        return None;
+    }
+    let (mut cpu, mut node) = (0u32, 0u32);
+    // SAFETY: the kernel fills the two numbers; the third argument is unused.
+    let result = unsafe {
+        libc::syscall(libc::SYS_getcpu, &raw mut cpu, &raw mut node, std::ptr::null_mut::<libc::c_void>())
+    };
+    (result == 0).then_some(node)
 }
 
 /// Makes one huge page of a region again: writes while a snapshot was taken have left it in small ones, of which some are
@@ -92,6 +170,9 @@ pub(super) unsafe fn mend(region: *mut u8) {
 impl Drop for Regions {
     fn drop(&mut self) {
         IN_USE.fetch_sub((self.in_use * REGION_BYTES) as u64, Ordering::Relaxed);
+        if let Some(desk) = &mut self.desk {
+            desk.end();
+        }
         for piece in &self.pieces {
             // SAFETY: mapped with this size; the slab, and all that was in it, is gone.
             unsafe { libc::munmap(piece.mapping.as_ptr().cast(), piece.mapping_bytes) };
@@ -101,12 +182,12 @@ impl Drop for Regions {
 
 impl Piece {
     #[cfg(miri)]
-    fn new(_: usize) -> Option<Self> {
+    fn new(_: usize, _: Option<u32>) -> Option<Self> {
         None
     }
 
     #[cfg(not(miri))]
-    fn new(regions: usize) -> Option<Self> {
+    fn new(regions: usize, node: Option<u32>) -> Option<Self> {
         // One more, for the alignment.
         let mapping_bytes = (regions + 1) * REGION_BYTES;
         // SAFETY: a new anonymous mapping, at an address that the kernel chooses.
@@ -130,8 +211,26 @@ impl Piece {
         // Without huge pages it is the same memory in small ones.
         // SAFETY: the range lies within the mapping; the advice does not change what is in it.
         unsafe { libc::madvise(first.as_ptr().cast(), regions * REGION_BYTES, libc::MADV_HUGEPAGE) };
+        if let Some(node) = node {
+            prefer_node(mapping, mapping_bytes, node);
+        }
         Some(Self { mapping, mapping_bytes, first, regions })
     }
+}
+
+/// Pages of the mapping that are touched from now on are of this memory node while it has some. Best effort.
+#[cfg(not(miri))]
+fn prefer_node(mapping: NonNull<u8>, bytes: usize, node: u32) {
+    const NODES: usize = 1024;
+    const WORD_BITS: usize = u64::BITS as usize;
+    let mut mask = [0u64; NODES / WORD_BITS];
+    let Some(word) = mask.get_mut(node as usize / WORD_BITS) else { return };
+    *word = 1 << (node as usize % WORD_BITS);
+    // One more than there are bits: the kernel takes one off.
+    let (mode, bits, flags) = (libc::MPOL_PREFERRED, NODES + 1, 0usize);
+    // SAFETY: the mapping is ours, and the mask has as many bits as told. Where it fails, the kernel goes on to take
+    // memory near who touches it.
+    unsafe { libc::syscall(libc::SYS_mbind, mapping.as_ptr(), bytes, mode, mask.as_ptr(), bits, flags) };
 }
 
 #[cfg(all(test, not(miri)))]
@@ -142,7 +241,7 @@ mod tests {
     fn regions_are_aligned_distinct_and_come_back_empty() {
         let mut regions = Regions::default();
         let taken: Vec<NonNull<u8>> =
-            (0..PIECE_FIRST + 3).map(|_| regions.take().expect("there is memory")).collect();
+            (0..PIECE_FIRST + 3).map(|_| regions.take().expect("there is memory").0).collect();
         for (index, region) in taken.iter().enumerate() {
             assert!(region.addr().get().is_multiple_of(REGION_BYTES));
             // SAFETY: a region of ours.
@@ -155,7 +254,8 @@ mod tests {
         let last = taken[taken.len() - 1];
         // SAFETY: taken above, and not used any more.
         unsafe { regions.give_back(last) };
-        let again = regions.take().expect("it was given back");
+        let (again, late) = regions.take().expect("it was given back");
+        assert!(!late, "nobody makes any ready");
         assert_eq!(again, last);
         // SAFETY: taken again.
         assert_eq!(unsafe { again.read() }, 0);

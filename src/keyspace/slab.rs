@@ -16,20 +16,24 @@
 //!   S3  A class's list holds exactly its spans that have room.
 //!   S4  `used_bytes` is the sum of the rounded sizes of everything allocated and not yet freed.
 //!   S5  An object whose size is a multiple of 64 is aligned to 64, any other to 8.
+//!   S6  `free_spans` is the sum of the free spans of all regions.
 
+use super::foresight::Foresight;
+use super::region_stock::RegionStock;
 use super::regions::{self, REGION_BYTES, Regions};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::num::NonZero;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 const LINE: usize = 64;
 const SPAN_BYTES: usize = 64 << 10;
 pub(super) const SPAN_LINES: usize = SPAN_BYTES / LINE - 1;
 const SMALL_REGION_SPANS: u32 = 16;
 const SMALL_REGION_BYTES: usize = SPAN_BYTES * SMALL_REGION_SPANS as usize;
-const HUGE_REGION_SPANS: u32 = (REGION_BYTES / SPAN_BYTES) as u32;
+pub(super) const HUGE_REGION_SPANS: u32 = (REGION_BYTES / SPAN_BYTES) as u32;
 /// A shard with less than this many regions does not take another 2 MiB for its next span.
 const SMALL_REGIONS: usize = 4;
 
@@ -115,6 +119,8 @@ struct Inner {
     empty_regions: Vec<u32>,
     used_bytes: usize,
     reserved_bytes: usize,
+    free_spans: usize,
+    foresight: Foresight,
 }
 
 /// The allocator of one shard, shared by its databases through an `Rc`.
@@ -126,16 +132,27 @@ pub struct Slab {
 
 impl Slab {
     pub fn new() -> Self {
+        Self::of(Regions::default())
+    }
+
+    /// One whose regions another thread makes ready ahead of need; to be called on the shard's own core.
+    pub fn stocked(stock: Arc<RegionStock>) -> Self {
+        Self::of(Regions::stocked(stock))
+    }
+
+    fn of(huge: Regions) -> Self {
         Self {
             inner: UnsafeCell::new(Inner {
                 with_room: [ptr::null_mut(); CLASSES],
-                huge: Regions::default(),
+                huge,
                 regions: Vec::new(),
                 regions_with_room: Vec::new(),
                 vacant_regions: Vec::new(),
                 empty_regions: Vec::new(),
                 used_bytes: 0,
                 reserved_bytes: 0,
+                free_spans: 0,
+                foresight: Foresight::default(),
             }),
             _one_core: PhantomData,
         }
@@ -155,6 +172,14 @@ impl Slab {
     /// there may be more. To be called regularly: freeing alone gives nothing back.
     pub fn release(&self, regions_max: usize) -> bool {
         self.inner().release(regions_max)
+    }
+
+    /// To be called about once a second: a shard that has stopped growing gives up what was made ready for it.
+    pub fn settle(&self) {
+        let Inner { foresight, huge, free_spans, .. } = self.inner();
+        if let Some(regions) = foresight.settle(*free_spans) {
+            while huge.coming() > regions && huge.give_up_ready() {}
+        }
     }
 
     /// After a snapshot: makes the memory of the next region one huge page again. `position` is where it goes on, at
@@ -366,9 +391,12 @@ impl Inner {
         if region.free_spans == 0 {
             self.regions_with_room.pop();
         }
+        let base = region.base;
+        self.free_spans -= 1;
+        self.ask_ahead();
         // SAFETY: `place` is one of its spans, so the span lies in the region, and it is free.
         unsafe {
-            let span: *mut Span = region.base.add(place * SPAN_BYTES).cast();
+            let span: *mut Span = base.add(place * SPAN_BYTES).cast();
             span.write(Span {
                 next: ptr::null_mut(),
                 previous: ptr::null_mut(),
@@ -385,10 +413,14 @@ impl Inner {
     }
 
     fn new_region(&mut self) -> u32 {
-        let is_small = self.regions.len() - self.vacant_regions.len() < SMALL_REGIONS;
-        let huge = if is_small { None } else { self.huge.take() };
+        let huge = if self.next_is_small() { None } else { self.huge.take() };
         let (base, spans) = match huge {
-            Some(base) => (base.as_ptr(), HUGE_REGION_SPANS),
+            Some((base, late)) => {
+                if late {
+                    self.foresight.was_late();
+                }
+                (base.as_ptr(), HUGE_REGION_SPANS)
+            }
             None => {
                 let layout = small_layout();
                 // SAFETY: the size is not zero.
@@ -402,6 +434,7 @@ impl Inner {
         let all_spans = u32::MAX >> (u32::BITS - spans);
         let region = Region { base, free_spans: all_spans, all_spans, noted: false };
         self.reserved_bytes += region.bytes();
+        self.free_spans += spans as usize;
         let index = match self.vacant_regions.pop() {
             Some(index) => {
                 self.regions[index as usize] = region;
@@ -414,6 +447,19 @@ impl Inner {
         };
         self.regions_with_room.push(index);
         index
+    }
+
+    fn next_is_small(&self) -> bool {
+        self.regions.len() - self.vacant_regions.len() < SMALL_REGIONS
+    }
+
+    /// Sees to it that the next regions will be ready when they are needed.
+    fn ask_ahead(&mut self) {
+        let pending = self.foresight.is_waiting() && self.huge.is_making();
+        let regions = self.foresight.span_taken(self.free_spans, pending);
+        if regions > self.huge.coming() && !self.next_is_small() && self.huge.ask(regions) {
+            self.foresight.has_asked();
+        }
     }
 
     /// One empty span per class is kept, so that a key set and deleted in turn costs nothing.
@@ -435,6 +481,7 @@ impl Inner {
         let had_room = region.free_spans != 0;
         let place = (span.addr() - region.base.addr()) / SPAN_BYTES;
         region.free_spans |= 1 << place;
+        self.free_spans += 1;
         if !had_room {
             self.regions_with_room.push(region_index);
         }
@@ -456,6 +503,7 @@ impl Inner {
             }
             let (is_huge, bytes) = (region.is_huge(), region.bytes());
             let base = std::mem::replace(&mut region.base, ptr::null_mut());
+            self.free_spans -= region.free_spans.count_ones() as usize;
             region.free_spans = 0;
             if is_huge {
                 // SAFETY: it came from there; none of its spans is in use.

@@ -25,7 +25,7 @@ impl Allocator {
         Self {
             allocated: bytes(stats::allocated::read()) + slabs,
             active: bytes(stats::active::read()) + slabs,
-            resident: bytes(stats::resident::read()) + slabs,
+            resident: bytes(stats::resident::read()) + slabs + crate::keyspace::region_bytes_ready(),
         }
     }
 

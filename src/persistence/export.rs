@@ -6,16 +6,20 @@
 //! ```
 //! Started with `--dir DIR --appendonly yes`, redis-server goes on from there. The list of files is written last: until
 //! then there is nothing that anybody would load.
+//!
+//! Redis 7.0 has no deadlines of hash fields. For it they are left out, and told of; for Redis 7.4 and newer, if that
+//! is where the data goes, they are kept. Fields whose time has come are in neither.
 
 use super::load::{Feeds, Job, LoadError};
 use super::rdb::writer::{self, Preamble};
-use super::rdb::{VERSION, WriteOptions, version_needed};
+use super::rdb::{VERSION, VERSION_MAX, WriteOptions, version_needed};
 use crate::base::UnixMillis;
 use crate::base::crc::crc64;
 use crate::config::Config;
 use crate::config::parameter::{APPENDDIRNAME, APPENDFILENAME};
 use crate::config::quoting::append_quoted;
 use crate::keyspace::{Entry, ValueRef};
+use crate::session::CoreState;
 use crate::shard::Shard;
 use crate::types::Value;
 use std::ffi::OsStr;
@@ -24,6 +28,9 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
+
+/// Keys of hashes with lost deadlines that are told by name.
+const EXAMPLES: usize = 5;
 
 /// Bytes of entries that travel together.
 const PIECE_BYTES: usize = 1 << 20;
@@ -51,8 +58,46 @@ pub struct Exported {
     pub directory: PathBuf,
     pub keys: u64,
     pub bytes: u64,
-    /// Hashes whose fields have deadlines, which redis-server 7.0 does not know: written without them.
-    pub without_deadlines: u64,
+    pub lost: Lost,
+}
+
+/// Deadlines of hash fields that the target does not know: the fields are written without them.
+#[derive(Clone, Debug, Default)]
+pub struct Lost {
+    pub hashes: u64,
+    pub fields: u64,
+    /// Some of the hashes, with their databases.
+    pub examples: Vec<(usize, Vec<u8>)>,
+}
+
+impl Lost {
+    fn add(&mut self, other: Lost) {
+        self.hashes += other.hashes;
+        self.fields += other.fields;
+        let room = EXAMPLES - self.examples.len();
+        self.examples.extend(other.examples.into_iter().take(room));
+    }
+
+    /// For the log, if anything was lost.
+    pub fn warning(&self) -> Option<String> {
+        if self.hashes == 0 {
+            return None;
+        }
+        let mut text = format!(
+            "Redis 7.0 knows no deadlines of hash fields: {} fields of {} hashes are exported without theirs and will \
+             not expire (",
+            self.fields, self.hashes
+        );
+        for (number, (db, key)) in self.examples.iter().enumerate() {
+            let comma = if number > 0 { ", " } else { "" };
+            text.push_str(&format!("{comma}{} in database {db}", key.escape_ascii()));
+        }
+        if self.hashes > self.examples.len() as u64 {
+            text.push_str(", ...");
+        }
+        text.push_str("). For Redis 7.4 or newer, export with --export-field-deadlines");
+        Some(text)
+    }
 }
 
 /// Entries of one shard, each database begun by its number.
@@ -60,14 +105,20 @@ pub struct Exported {
 struct Piece {
     bytes: Vec<u8>,
     keys: u64,
-    without_deadlines: u64,
+    lost: Lost,
 }
 
-/// Writes everything that the cores hold.
+/// Writes everything that the cores hold; deadlines of hash fields only if `keeps_field_deadlines`.
 ///
 /// # Errors
 /// If a file cannot be written, or there is one already.
-pub fn export(feeds: &Feeds, config: &Config, to: &Path, now: UnixMillis) -> Result<Exported, ExportError> {
+pub fn export(
+    feeds: &Feeds,
+    config: &Config,
+    to: &Path,
+    keeps_field_deadlines: bool,
+    now: UnixMillis,
+) -> Result<Exported, ExportError> {
     let directory = to.join(OsStr::from_bytes(config.get(APPENDDIRNAME)));
     let name = config.get(APPENDFILENAME);
     let base_name = [name, b".1.base.rdb"].concat();
@@ -83,7 +134,7 @@ pub fn export(feeds: &Feeds, config: &Config, to: &Path, now: UnixMillis) -> Res
         }
     }
     std::fs::create_dir_all(&directory).map_err(failed(&directory))?;
-    let mut exported = write_base(feeds, &base, now)?;
+    let mut exported = write_base(feeds, &base, keeps_field_deadlines, now)?;
 
     let mut line = b"file ".to_vec();
     let plain = base_name.iter().all(|byte| byte.is_ascii_graphic() && !b"\"'\\".contains(byte));
@@ -107,7 +158,12 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn write_base(feeds: &Feeds, path: &Path, now: UnixMillis) -> Result<Exported, ExportError> {
+fn write_base(
+    feeds: &Feeds,
+    path: &Path,
+    keeps_field_deadlines: bool,
+    now: UnixMillis,
+) -> Result<Exported, ExportError> {
     let failed = |source| ExportError::Write { file: path.display().to_string(), source };
     let mut file = File::create_new(path).map_err(failed)?;
     let mut exported = Exported::default();
@@ -118,7 +174,7 @@ fn write_base(feeds: &Feeds, path: &Path, now: UnixMillis) -> Result<Exported, E
         file.write_all(bytes).map_err(failed)
     };
     let mut frame = Vec::new();
-    writer::write_header(VERSION, &mut frame);
+    writer::write_header(if keeps_field_deadlines { VERSION_MAX } else { VERSION }, &mut frame);
     let preamble =
         Preamble { redis_version: REDIS_VERSION, created_s: now.as_secs(), used_memory: 0, aof_base: true };
     writer::write_preamble(&preamble, &mut frame);
@@ -127,14 +183,15 @@ fn write_base(feeds: &Feeds, path: &Path, now: UnixMillis) -> Result<Exported, E
     let (sender, pieces) = sync_channel(QUEUE);
     for core in 0..feeds.shards() {
         let sender = sender.clone();
-        feeds.send(core, Job::Call(Box::new(move |core| visit(&core.shard, now, &sender))))?;
+        let visit = move |core: &mut CoreState| visit(&core.shard, keeps_field_deadlines, now, &sender);
+        feeds.send(core, Job::Call(Box::new(visit)))?;
     }
     drop(sender);
-    let (mut keys, mut without_deadlines) = (0, 0);
+    let (mut keys, mut lost) = (0, Lost::default());
     for piece in pieces {
         write(&piece.bytes)?;
         keys += piece.keys;
-        without_deadlines += piece.without_deadlines;
+        lost.add(piece.lost);
     }
     feeds.settle()?;
 
@@ -145,18 +202,18 @@ fn write_base(feeds: &Feeds, path: &Path, now: UnixMillis) -> Result<Exported, E
     writer::write_checksum(checksum, &mut frame);
     file.write_all(&frame).and_then(|()| file.sync_all()).map_err(failed)?;
     exported.bytes += frame.len() as u64;
-    Ok(Exported { keys, without_deadlines, ..exported })
+    Ok(Exported { keys, lost, ..exported })
 }
 
 /// On the shard's core: everything it has, in pieces. Nobody else needs the core meanwhile.
-fn visit(shard: &Shard, now: UnixMillis, pieces: &SyncSender<Piece>) {
+fn visit(shard: &Shard, keeps_field_deadlines: bool, now: UnixMillis, pieces: &SyncSender<Piece>) {
     for (db, keyspace) in shard.databases.iter().enumerate() {
         let mut piece = Piece::default();
         for entry in keyspace.iter() {
             if piece.bytes.is_empty() {
                 writer::write_select_db(db, &mut piece.bytes);
             }
-            write_entry(entry, now, &mut piece);
+            write_entry(entry, db, keeps_field_deadlines, now, &mut piece);
             if piece.bytes.len() >= PIECE_BYTES && pieces.send(std::mem::take(&mut piece)).is_err() {
                 // Writing has failed, and says why.
                 return;
@@ -168,7 +225,7 @@ fn visit(shard: &Shard, now: UnixMillis, pieces: &SyncSender<Piece>) {
     }
 }
 
-fn write_entry(entry: Entry<'_>, now: UnixMillis, piece: &mut Piece) {
+fn write_entry(entry: Entry<'_>, db: usize, keeps_field_deadlines: bool, now: UnixMillis, piece: &mut Piece) {
     piece.keys += 1;
     let (key, deadline) = (entry.key(), entry.deadline());
     if version_needed(entry.value()) <= VERSION {
@@ -178,18 +235,25 @@ fn write_entry(entry: Entry<'_>, now: UnixMillis, piece: &mut Piece) {
     let mut value = entry.to_value();
     if let Value::Hash(hash) = &mut value {
         hash.remove_due(now, usize::MAX, |_| {});
-        let fields: Vec<Vec<u8>> = hash
-            .deadlines()
-            .map(|deadlines| deadlines.iter().map(|(field, _)| field.to_vec()).collect())
-            .unwrap_or_default();
-        for field in fields {
-            hash.persist(&field);
-        }
         if hash.is_empty() {
             piece.keys -= 1;
             return;
         }
+        let fields: Vec<Vec<u8>> = hash
+            .deadlines()
+            .filter(|_| !keeps_field_deadlines)
+            .map(|deadlines| deadlines.iter().map(|(field, _)| field.to_vec()).collect())
+            .unwrap_or_default();
+        for field in &fields {
+            hash.persist(field);
+        }
+        if !fields.is_empty() {
+            piece.lost.hashes += 1;
+            piece.lost.fields += fields.len() as u64;
+            if piece.lost.examples.len() < EXAMPLES {
+                piece.lost.examples.push((db, key.to_vec()));
+            }
+        }
     }
-    piece.without_deadlines += 1;
     writer::write_entry(key, ValueRef::Boxed(&value), deadline, None, &OPTIONS, &mut piece.bytes);
 }

@@ -13,6 +13,7 @@ use super::status::ChildKind;
 use crate::base::UnixMillis;
 use crate::config::Config;
 use crate::config::parameter::*;
+use crate::disk::reason;
 use crate::session::{CoreState, FrozenOrder, OnShard, Shared, ShutdownMode};
 use crate::shard::{CommandError, CommandResult, Shard};
 use std::io;
@@ -182,21 +183,19 @@ fn start(
             if let Some(started) = write.started {
                 started(Err(&error));
             }
-            // As bare as Redis's.
-            Err(CommandError::Text("ERR"))
+            // The first is as bare in Redis.
+            Err(CommandError::Text(if is_rdb { "ERR" } else { CANNOT_REWRITE }))
         }
     }
 }
 
+/// BGREWRITEAOF's answer to whatever the log tells more about.
+pub const CANNOT_REWRITE: &str =
+    "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.";
+
 fn cpu_list(config: &Config) -> Vec<usize> {
     let list = config.get(BGSAVE_CPULIST).map(String::from_utf8_lossy);
     list.and_then(|list| crate::base::cpu_list::parse(&list)).unwrap_or_default()
-}
-
-/// What the system says, without Rust's "(os error 2)".
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// SAVE: everybody waits while it is written.

@@ -12,11 +12,10 @@ use crate::persistence::aof::manifest::{Manifest, manifest_name};
 use crate::persistence::aof::recovery::{Mercy, Reason, Recovered, RecoveryError, recover_with};
 use crate::persistence::append_only::LOCK_FILE;
 use crate::persistence::check_aof::{CommandsReport, check_commands};
+use crate::persistence::rdb::reader::has_magic;
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-const RDB_MAGIC: &[u8] = b"REDIS";
 
 /// Prints what is there, or what is wrong with it; fails if it would not load as it is.
 pub fn check_aof(path: &Path, fix: bool) -> ExitCode {
@@ -139,7 +138,7 @@ fn mend(directory: &Directory, name: &str, recovered: &Recovered, fix: bool) -> 
 /// A base, or a file of commands.
 fn check_file(path: &Path, fix: bool) -> io::Result<bool> {
     let bytes = Mapped::open(path)?;
-    if bytes.starts_with(RDB_MAGIC) {
+    if has_magic(&bytes) {
         // What an old Redis has appended behind a snapshot is beyond this check.
         return Ok(check_rdb(path) == ExitCode::SUCCESS);
     }

@@ -46,6 +46,11 @@ struct Flags {
     #[arg(long, value_name = "DIR")]
     export_aof: Option<PathBuf>,
 
+    /// With --export-aof: keep the deadlines of hash fields, for Redis 7.4 or newer; older ones refuse the file then.
+    /// Without it the fields are exported without their deadlines, and the log says how many
+    #[arg(long, requires = "export_aof")]
+    export_field_deadlines: bool,
+
     /// Tell what is in an RDB file, or what is wrong with it and where, and exit
     #[arg(long, value_name = "FILE")]
     check_rdb: Option<PathBuf>,
@@ -62,7 +67,7 @@ struct Flags {
 pub enum Request {
     Serve(Start),
     CheckSystem(Start),
-    ExportAof(Start, PathBuf),
+    ExportAof(Start, Export),
     CheckRdb(PathBuf),
     CheckAof {
         path: PathBuf,
@@ -73,6 +78,13 @@ pub enum Request {
         text: String,
         code: u8,
     },
+}
+
+/// The way back.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Export {
+    pub to: PathBuf,
+    pub keeps_field_deadlines: bool,
 }
 
 #[derive(Debug)]
@@ -126,7 +138,11 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>, files: &mut dyn Files
             match flags.export_aof {
                 _ if flags.check_system => Request::CheckSystem(start),
                 // The configuration may lead to another directory.
-                Some(to) => Request::ExportAof(start, std::path::absolute(&to).unwrap_or(to)),
+                Some(to) => {
+                    let to = std::path::absolute(&to).unwrap_or(to);
+                    let keeps_field_deadlines = flags.export_field_deadlines;
+                    Request::ExportAof(start, Export { to, keeps_field_deadlines })
+                }
                 None => Request::Serve(start),
             }
         }
@@ -166,7 +182,7 @@ fn split(mut arguments: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
 /// How many arguments the flag takes, itself included; 0 if it is none of ours.
 fn words_of_flag(argument: &OsString) -> usize {
     match argument.to_str() {
-        Some("--help" | "--version" | "--check-system") => 1,
+        Some("--help" | "--version" | "--check-system" | "--export-field-deadlines") => 1,
         Some("--fix") => 1,
         Some("--shards" | "--check-rdb" | "--check-aof" | "--export-aof") => 2,
         Some(text)
@@ -290,9 +306,16 @@ mod tests {
         for arguments in
             [&["/etc/redis.conf", "--export-aof", "/to"][..], &["--export-aof=/to", "--port", "5"]]
         {
-            let Request::ExportAof(start, to) = request("port 5", arguments) else { panic!("{arguments:?}") };
-            assert_eq!((start.config.get(PORT), to), (5, PathBuf::from("/to")));
+            let Request::ExportAof(start, export) = request("port 5", arguments) else {
+                panic!("{arguments:?}")
+            };
+            let expected = Export { to: PathBuf::from("/to"), keeps_field_deadlines: false };
+            assert_eq!((start.config.get(PORT), export), (5, expected));
         }
+        let arguments = &["--export-field-deadlines", "--export-aof", "/to", "--port", "5"];
+        let Request::ExportAof(_, export) = request("", arguments) else { panic!("{arguments:?}") };
+        assert!(export.keeps_field_deadlines);
+        assert_eq!(exit(&["--export-field-deadlines"]).1, 2);
         assert_eq!(exit(&["--export-aof"]).1, 2);
     }
 

@@ -14,6 +14,7 @@ mod durable_start;
 pub mod os_files;
 pub mod placement;
 mod process;
+pub mod region_maker;
 
 mod signals;
 pub mod system_check;
@@ -32,7 +33,7 @@ use crate::persistence::load::{self, Feeds, Job, LoadError, Source};
 use crate::persistence::save;
 use crate::session::{Shared, ShutdownMode, listen_options};
 use crate::shard::Shard;
-use cli::{Request, Start};
+use cli::{Export, Request, Start};
 use core_main::CorePlan;
 use durable_start::Beginning;
 use std::ffi::OsString;
@@ -66,7 +67,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Request::CheckRdb(path) => check_files::check_rdb(&path),
         Request::CheckAof { path, fix } => check_append_only::check_aof(&path, fix),
-        Request::ExportAof(start, to) => match serve(start, Purpose::Export(to)) {
+        Request::ExportAof(start, export) => match serve(start, Purpose::Export(export)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("Pinion can't export: {error}");
@@ -87,7 +88,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 enum Purpose {
     Serve,
     /// To load the data, write them for a Redis, and end; nobody is served.
-    Export(PathBuf),
+    Export(Export),
 }
 
 fn serve(start: Start, purpose: Purpose) -> Result<(), StartError> {
@@ -187,6 +188,8 @@ fn run(
     }
     signals::block();
     let seeds = random_seeds()?;
+    let stocks = region_maker::start(shards).map_err(|error| StartError::Thread(error.to_string()))?;
+    let _ = shared.region_stocks.set(stocks);
     let (feeds, inboxes) = Feeds::new(shards, shared.doorbells.clone(), shared.load_progress.clone());
     let mut inboxes = inboxes.into_iter();
     if let Some(bytes) = bytes {
@@ -280,8 +283,9 @@ fn start_loading(
                 shared.loading.store(false, Ordering::SeqCst);
                 shared.log.notice("Ready to accept connections");
             }
-            (Ok(()), Purpose::Export(to)) => {
-                let exported = export(&feeds, &shared.config(), &to, UnixMillis::now());
+            (Ok(()), Purpose::Export(Export { to, keeps_field_deadlines })) => {
+                let exported =
+                    export(&feeds, &shared.config(), &to, keeps_field_deadlines, UnixMillis::now());
                 shared.request_shutdown(ShutdownMode::NoSave);
                 return exported.map(|exported| tell(&exported, &shared)).map_err(StartError::from);
             }
@@ -298,13 +302,10 @@ fn start_loading(
 }
 
 fn tell(exported: &Exported, shared: &Shared) {
-    let Exported { directory, keys, bytes, without_deadlines } = exported;
+    let Exported { directory, keys, bytes, lost } = exported;
     let directory = directory.display();
-    if *without_deadlines > 0 {
-        shared.log.warning(format!(
-            "{without_deadlines} hashes have fields with deadlines, which redis-server 7.0 does not know: these \
-             fields are exported without them"
-        ));
+    if let Some(warning) = lost.warning() {
+        shared.log.warning(warning);
     }
     shared.log.notice(format!(
         "{keys} keys are exported, {bytes} bytes; go on with: redis-server --dir {directory} --appendonly yes"

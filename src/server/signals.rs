@@ -18,6 +18,8 @@ pub fn block() {
         libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
         libc::signal(libc::SIGHUP, libc::SIG_IGN);
+        // A file at its limit (ulimit -f) is a disk that is full: an error, not the end.
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
     }
 }
 

@@ -6,6 +6,7 @@ use crate::base::clock;
 use crate::client::{Blocked, Client, ClientKey, Clients, Closing, WatchedKey};
 use crate::command_table::CommandTable;
 use crate::config::Config;
+use crate::keyspace::Slab;
 use crate::mesh::Owned;
 use crate::observability::{CommandStats, Counters, LatencyMonitor, RateMeter, Slowlog};
 use crate::persistence::aof::appender::{Appender, News};
@@ -59,7 +60,7 @@ pub struct CoreState {
     pub resumed: Vec<ClientKey>,
     /// Watched keys whose watchers have gone, with their owners: told them at the end of this turn.
     pub unwatched: Vec<(u64, usize, WatchedKey)>,
-    /// Clients held back by CLIENT PAUSE.
+    /// Clients held back by CLIENT PAUSE, or by an append-only file that is far behind.
     pub paused: Vec<ClientKey>,
     /// This core's clients that wait for keys.
     pub waits: Waits,
@@ -88,7 +89,11 @@ impl CoreState {
     ) -> Self {
         let config = shared.config();
         let settings = Settings::new(&config);
-        shard.install(Shard::new(settings.databases, seeds));
+        let slab = match shared.region_stocks.get() {
+            Some(stocks) => Slab::stocked(stocks[index].clone()),
+            None => Slab::new(),
+        };
+        shard.install(Shard::with_slab(settings.databases, seeds, slab));
         let (cores, positions) = (shared.cpus.len(), shared.positions.clone());
         let mut core = Self {
             index,
@@ -174,7 +179,9 @@ impl CoreState {
             self.settings.stop_writes_on_error && self.shared.persistence.has_failed();
         self.settings.append_error = self.shared.append_only.error();
         self.settings.loading = self.shared.loading.load(Ordering::Relaxed);
-        if !self.settings.paused && !self.paused.is_empty() {
+        // Where writing fails they are refused instead.
+        self.settings.writes_wait = self.shared.append_only.is_full() && self.settings.append_error == 0;
+        if !self.settings.paused && !self.settings.writes_wait && !self.paused.is_empty() {
             self.release_paused();
         }
     }

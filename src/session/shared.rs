@@ -2,6 +2,7 @@
 
 use super::{ListeningChange, Position};
 use crate::config::Config;
+use crate::keyspace::RegionStock;
 use crate::net::Doorbell;
 use crate::observability::{Logger, MemoryGauge};
 use crate::persistence::Status;
@@ -55,6 +56,8 @@ pub struct Shared {
     pub doorbells: Arc<OnceLock<Vec<Doorbell>>>,
     /// The numbers of transactions over several shards.
     pub sequence: Sequence,
+    /// The shards', if somebody makes memory ready for them.
+    pub region_stocks: OnceLock<Vec<Arc<RegionStock>>>,
 }
 
 #[repr(align(128))]
@@ -113,6 +116,7 @@ impl Shared {
             load_progress: Arc::default(),
             doorbells: Arc::default(),
             sequence: Sequence::default(),
+            region_stocks: OnceLock::new(),
         }
     }
 

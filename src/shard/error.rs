@@ -1,5 +1,6 @@
 //! Why a command was refused. The texts are part of the protocol: clients match on them.
 
+use crate::resp::{Protocol, Reply};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -69,6 +70,13 @@ impl CommandError {
             Self::Built(text) => return Cow::Borrowed(text),
         };
         Cow::Borrowed(text.as_bytes())
+    }
+
+    /// The error as the reply, in place of what its command had written from `start` on.
+    #[cold]
+    pub fn write_over(&self, out: &mut Vec<u8>, start: usize, protocol: Protocol) {
+        out.truncate(start);
+        Reply::new(out, protocol).error(self.text().as_ref());
     }
 }
 

@@ -122,7 +122,11 @@ impl Shard {
     /// The only shard of a server; `index` and `count` say otherwise where there are more. `seeds` must not
     /// be known to clients.
     pub fn new(databases: usize, seeds: [u64; 4]) -> Self {
-        let slab = Rc::new(Slab::new());
+        Self::with_slab(databases, seeds, Slab::new())
+    }
+
+    pub fn with_slab(databases: usize, seeds: [u64; 4], slab: Slab) -> Self {
+        let slab = Rc::new(slab);
         Self {
             index: 0,
             count: 1,

@@ -154,8 +154,7 @@ impl Shard {
 fn fulfil(wish: &dyn Wish, ctx: &mut Context<'_>, key: &[u8], protocol: Protocol) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Err(error) = wish.serve(ctx, key, &mut Reply::new(&mut bytes, protocol)) {
-        bytes.clear();
-        Reply::new(&mut bytes, protocol).error(error.text().as_ref());
+        error.write_over(&mut bytes, 0, protocol);
     }
     bytes
 }

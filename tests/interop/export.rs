@@ -32,6 +32,62 @@ fn what_is_exported_is_loaded_by_redis() {
     }
 }
 
+/// Redis 7.0 knows no deadlines of hash fields: what has expired is gone, the others are told of; for a newer one they
+/// are kept.
+#[test]
+fn deadlines_of_hash_fields() {
+    let pinion = Server::start(Program::Pinion { shards: 2 }, &[]);
+    let mut client = pinion.connect();
+    client.command(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+    for number in 0..7 {
+        let key = format!("hash:{number}");
+        client.command(&["HSET", &key, "a", "1", "b", "2", "c", "3"]);
+        client.command(&["HPEXPIREAT", &key, "33177117420000", "FIELDS", "2", "a", "b"]);
+    }
+    client.command(&["HSET", "due", "a", "1", "kept", "2"]);
+    client.command(&["HSET", "all due", "a", "1"]);
+    for key in ["due", "all due"] {
+        client.command(&["HPEXPIRE", key, "1", "FIELDS", "1", "a"]);
+    }
+    for key in ["due", "all due"] {
+        while client.command(&["HPTTL", key, "FIELDS", "1", "a"]).to_string() == "[:0]"
+            || client.command(&["HPTTL", key, "FIELDS", "1", "a"]).to_string() == "[:1]"
+        {}
+    }
+    assert_eq!(client.command(&["SAVE"]).to_string(), "+OK");
+    let snapshot = Files::of(pinion.directory());
+    // It is in the dump, which is therefore for newer ones.
+    let dump = std::fs::read(pinion.directory().join("dump.rdb")).expect("just saved");
+    assert!(dump.starts_with(b"REDIS0012"));
+
+    let export = |flags: &[&str]| {
+        let ended =
+            Server::ended(Program::Pinion { shards: 3 }, flags, |directory| snapshot.write(directory));
+        (Files::of(&ended.directory().join("out")), ended.log())
+    };
+    let (files, log) = export(&["--export-aof", "out"]);
+    assert!(log.contains("14 fields of 7 hashes are exported without theirs"), "{log}");
+    let named = (0..7).filter(|number| log.contains(&format!("hash:{number} in database 0"))).count();
+    assert_eq!(named, 5, "{log}");
+    let redis = Server::start_with(Program::Redis, APPEND_ONLY, |directory| files.write(directory));
+    let mut judge = redis.connect();
+    assert_eq!(judge.command(&["DBSIZE"]).to_string(), ":8");
+    assert_eq!(judge.command(&["HGETALL", "due"]).to_string(), r#"["kept", "2"]"#);
+    assert_eq!(judge.command(&["HLEN", "hash:3"]).to_string(), ":3");
+
+    let (files, log) = export(&["--export-aof", "out", "--export-field-deadlines"]);
+    assert!(!log.contains("are exported without theirs"), "{log}");
+    let base = files.0.iter().find(|(name, _)| name.to_string_lossy().ends_with(".base.rdb"));
+    assert!(base.expect("there is a base").1.starts_with(b"REDIS0012"));
+    let again = Server::start_with(Program::Pinion { shards: 1 }, &["--appendonly", "yes"], |directory| {
+        files.write(directory);
+    });
+    let mut client = again.connect();
+    assert_eq!(client.command(&["DBSIZE"]).to_string(), ":8");
+    let deadlines = client.command(&["HPEXPIRETIME", "hash:3", "FIELDS", "3", "a", "b", "c"]).to_string();
+    assert_eq!(deadlines, "[:33177117420000, :33177117420000, :-1]");
+}
+
 #[test]
 fn an_export_needs_something_to_export_and_room_for_it() {
     let pinion = Program::Pinion { shards: 1 };

@@ -118,7 +118,7 @@ fn a_full_disk() {
         client.command(&["DEBUG", "POPULATE", "20000", "k", "200"]);
         fails_in_background(&mut client);
         assert!(
-            server.log().contains("Write error saving DB on disk: No space left on device"),
+            server.log().contains("Write error saving DB on disk(write): No space left on device"),
             "{}",
             server.log()
         );

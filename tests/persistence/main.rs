@@ -18,8 +18,12 @@ mod filling;
 mod generate;
 
 mod again;
+mod append_failures;
+mod directories;
 mod failures;
 mod moments;
+mod planted;
+mod planted_failures;
 mod saving;
 mod stopping;
 

@@ -66,12 +66,22 @@ impl Server {
 
     /// Starts in a directory that `prepare` has put files into.
     pub fn start_with(program: Program, flags: &[&str], prepare: impl Fn(&Path)) -> Server {
-        Server::start_until(program, flags, prepare, Server::answers)
+        Server::start_changed(program, flags, prepare, &|_| {})
+    }
+
+    /// As `start_with`; what is launched is changed before. A restart launches it without the changes.
+    pub fn start_changed(
+        program: Program,
+        flags: &[&str],
+        prepare: impl Fn(&Path),
+        change: &dyn Fn(&mut Command),
+    ) -> Server {
+        Server::start_until(program, flags, prepare, change, Server::answers)
     }
 
     /// Starts, and returns while the server may still be loading its data.
     pub fn start_loading(program: Program, flags: &[&str], prepare: impl Fn(&Path)) -> Server {
-        Server::start_until(program, flags, prepare, |server| server.says(|_| true))
+        Server::start_until(program, flags, prepare, &|_| {}, |server| server.says(|_| true))
     }
 
     /// The end of a server that refuses to start with these files: how it ended, and its log.
@@ -80,11 +90,24 @@ impl Server {
         (server.wait_for_exit(START_TIMEOUT), server.log())
     }
 
+    /// As `refused`; what is launched is changed before.
+    pub fn refused_changed(
+        program: Program,
+        flags: &[&str],
+        prepare: impl Fn(&Path),
+        change: &dyn Fn(&mut Command),
+    ) -> (ExitStatus, String) {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        prepare(directory.path());
+        let mut server = Server::spawn(program, flags, directory, change);
+        (server.wait_for_exit(START_TIMEOUT), server.log())
+    }
+
     /// A process that ends by itself, and has.
     pub fn ended(program: Program, flags: &[&str], prepare: impl Fn(&Path)) -> Server {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         prepare(directory.path());
-        let mut server = Server::spawn(program, flags, directory);
+        let mut server = Server::spawn(program, flags, directory, &|_| {});
         server.wait_for_exit(START_TIMEOUT);
         server
     }
@@ -93,12 +116,13 @@ impl Server {
         program: Program,
         flags: &[&str],
         prepare: impl Fn(&Path),
+        change: &dyn Fn(&mut Command),
         mut is_there: impl FnMut(&mut Server) -> bool,
     ) -> Server {
         for attempt in 1.. {
             let directory = tempfile::tempdir().expect("a temporary directory can be made");
             prepare(directory.path());
-            let mut server = Server::spawn(program, flags, directory);
+            let mut server = Server::spawn(program, flags, directory, change);
             if is_there(&mut server) {
                 return server;
             }
@@ -109,10 +133,10 @@ impl Server {
         unreachable!("the last attempt asserts")
     }
 
-    fn spawn(program: Program, flags: &[&str], directory: TempDir) -> Server {
+    fn spawn(program: Program, flags: &[&str], directory: TempDir, change: &dyn Fn(&mut Command)) -> Server {
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         let port = free_port();
-        let child = launch(program, port, &flags, directory.path());
+        let child = launch(program, port, &flags, directory.path(), change);
         Server { program, child, port, flags, directory }
     }
 
@@ -227,7 +251,7 @@ impl Server {
     /// As `restart`, without a look whether it starts.
     pub fn launch_again(&mut self) {
         self.kill();
-        self.child = launch(self.program, self.port, &self.flags, self.directory.path());
+        self.child = launch(self.program, self.port, &self.flags, self.directory.path(), &|_| {});
     }
 
     pub fn kill(&mut self) {
@@ -246,7 +270,13 @@ impl Drop for Server {
     }
 }
 
-fn launch(program: Program, port: u16, flags: &[String], directory: &Path) -> Child {
+fn launch(
+    program: Program,
+    port: u16,
+    flags: &[String],
+    directory: &Path,
+    change: &dyn Fn(&mut Command),
+) -> Child {
     let log = fs::File::options()
         .create(true)
         .append(true)
@@ -264,9 +294,9 @@ fn launch(program: Program, port: u16, flags: &[String], directory: &Path) -> Ch
         .current_dir(directory)
         .stdin(Stdio::null())
         .stderr(log.try_clone().expect("the log's descriptor can be duplicated"))
-        .stdout(log)
-        .spawn()
-        .unwrap_or_else(|error| panic!("{program:?} cannot be started: {error}"))
+        .stdout(log);
+    change(&mut command);
+    command.spawn().unwrap_or_else(|error| panic!("{program:?} cannot be started: {error}"))
 }
 
 /// The beginning of a line, or all of it.

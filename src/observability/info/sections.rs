@@ -3,6 +3,7 @@
 use super::{Lines, Report, human};
 use crate::config::parameter::*;
 use crate::config::{Config, find};
+use crate::keyspace::{region_bytes_ready, regions_late};
 use crate::observability::process::CpuTime;
 use crate::observability::{Allocator, latency_report};
 use crate::persistence::ChildKind;
@@ -106,6 +107,8 @@ pub(super) fn memory(report: &Report<'_>, lines: &mut Lines) {
     lines.add("mem_cluster_links", 0);
     lines.add("mem_aof_buffer", report.server.append_only.waiting_bytes);
     lines.add("mem_allocator", Allocator::name());
+    lines.add("mem_regions_ready", region_bytes_ready());
+    lines.add("mem_regions_late", regions_late());
     lines.add("active_defrag_running", 0);
     lines.add("lazyfree_pending_objects", report.total.lazy_pending);
     lines.add("lazyfreed_objects", 0);

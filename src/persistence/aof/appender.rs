@@ -6,8 +6,10 @@ use super::faults::Faults;
 use super::log::Log;
 use super::release::{Part, Release};
 use super::segment::{Completion, Policy};
-use crate::shard::journal::record::passing;
-use crate::shard::journal::{Cut, Journal};
+use crate::shard::journal::{Cut, Journal, Sealed};
+
+/// A turn with more than this is followed by more.
+const MANY_BYTES: usize = 64 * 1024;
 
 /// What a core tells all others when something has become durable.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -29,20 +31,11 @@ pub struct Appender {
     /// Listens before the own log begins: another core may be first.
     release: Release,
     told: u64,
-    spare: Vec<u8>,
 }
 
 impl Appender {
     pub fn new(own: usize, shards: usize) -> Self {
-        Self {
-            own,
-            shards,
-            log: None,
-            epoch: 0,
-            release: Release::new(own, shards, Faults::NONE),
-            told: 0,
-            spare: Vec::new(),
-        }
+        Self { own, shards, log: None, epoch: 0, release: Release::new(own, shards, Faults::NONE), told: 0 }
     }
 
     fn enter(&mut self, epoch: u64) {
@@ -72,36 +65,34 @@ impl Appender {
         self.log.is_some()
     }
 
-    /// Takes what the journal has.
-    pub fn collect(&mut self, journal: &mut Journal, now_ms: u64) {
+    /// Takes what the journal has, if it is to be written now, or `all` is to be.
+    pub fn collect(&mut self, journal: &mut Journal, all: bool, now_ms: u64) {
         let Some(log) = &mut self.log else { return };
+        for (sequence, membership) in journal.take_parts() {
+            self.release.journalled(sequence, &membership);
+        }
+        journal.sum();
         let cut = journal.take_cut();
-        let spare = std::mem::take(&mut self.spare);
-        let Some(sealed) = journal.take(spare) else {
-            if let Some(Cut { generation, .. }) = cut {
-                log.rotate(generation, now_ms);
-            }
+        let bytes = journal.sealed_bytes();
+        if !log.offer(bytes, now_ms) && !all && cut.is_none() {
             return;
-        };
-        let (mut before, mut last_before) = (0, sealed.first - 1);
-        for record in passing(&sealed.bytes) {
-            if let Some(membership) = &record.membership {
-                self.release.journalled(record.sequence, membership);
-            }
-            if cut.is_some_and(|cut| record.sequence <= cut.sequence) {
-                (before, last_before) = (before + record.length, record.sequence);
+        }
+        let sealed = (bytes > 0).then(|| log.lend(bytes >= MANY_BYTES)).and_then(|next| journal.take(next));
+        match (cut, sealed) {
+            (None, None) => {}
+            (Some(Cut { generation, .. }), None) => log.rotate(generation, now_ms),
+            (None, Some(Sealed { bytes, last })) => log.hand_over(bytes, last, now_ms),
+            (Some(Cut { sequence, at, generation }), Some(Sealed { bytes, last })) => {
+                let (before, behind) = bytes.bytes().split_at(at);
+                if !before.is_empty() {
+                    log.append(before, sequence, now_ms);
+                }
+                log.rotate(generation, now_ms);
+                if !behind.is_empty() {
+                    log.append(behind, last, now_ms);
+                }
             }
         }
-        if let Some(Cut { generation, .. }) = cut {
-            if before > 0 {
-                log.append(&sealed.bytes[..before], last_before, now_ms);
-            }
-            log.rotate(generation, now_ms);
-        }
-        if before < sealed.bytes.len() {
-            log.append(&sealed.bytes[before..], sealed.last, now_ms);
-        }
-        self.spare = sealed.bytes;
     }
 
     /// An action of the log is over; the generations whose segments are complete now.

@@ -5,6 +5,7 @@
 
 use super::faults::{Fault, Faults};
 use super::segment::{Action, Completion, Policy, SegmentWriter};
+use crate::disk::AlignedBuffer;
 use std::collections::VecDeque;
 
 pub struct Log {
@@ -26,6 +27,22 @@ impl Log {
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
         self.segments.iter_mut().for_each(|(_, writer)| writer.set_policy(policy));
+    }
+
+    /// So many bytes of records wait outside; whether they are to be handed over now.
+    #[inline]
+    pub fn offer(&mut self, bytes: usize, now_ms: u64) -> bool {
+        self.current_mut().offer(bytes, now_ms)
+    }
+
+    /// Takes whole records, of which the last has this sequence, with the memory in which they stand.
+    pub fn hand_over(&mut self, records: AlignedBuffer, last: u64, now_ms: u64) {
+        self.current_mut().hand_over(records, last, now_ms);
+    }
+
+    /// Memory for records, to be handed over with them. `many`: as much as a batch takes.
+    pub fn lend(&mut self, many: bool) -> AlignedBuffer {
+        self.current_mut().lend(many)
     }
 
     /// Takes whole records, of which the last has this sequence.

@@ -12,7 +12,7 @@
 //!   V3  Inside the cut every byte is what was written; a file of which that is not so is refused.
 
 use super::faults::{Fault, Faults};
-use super::format::{Header, START, decode_mark, durable_claimed};
+use super::format::{Header, MARK_BYTES, START, decode_mark, durable_claimed};
 use super::manifest::{Generation, Manifest, segment_name};
 use crate::disk::Disk;
 use crate::shard::journal::record::{Decoded, Record};
@@ -138,8 +138,13 @@ pub fn scan(
             break None;
         }
         let rest = &file[at..limit];
-        if let Some(_durable) = decode_mark(&file[..limit], at, header.run) {
-            at += super::format::MARK_BYTES;
+        if let Some(mark) = decode_mark(&file[..limit], at, header.run) {
+            // Of the zeros behind it some may not have reached the file.
+            let end = (at + mark.bytes).min(limit);
+            if file[at + MARK_BYTES..end].iter().any(|byte| *byte != 0) {
+                break Some("bytes stand where there were none");
+            }
+            at = end;
             continue;
         }
         match Record::decode(rest) {
@@ -217,11 +222,9 @@ pub fn recover_with<D: Disk>(
     mercy: Mercy,
     faults: Faults,
 ) -> Result<Recovered, RecoveryError> {
-    let mut scans = Vec::new();
     let mut manifest = manifest.clone();
+    let mut scans = scan_files(disk, append_filename, &manifest, mercy, faults)?;
     for (index, generation) in manifest.generations.iter().enumerate() {
-        let scan = |shard| scan_file(disk, append_filename, generation, shard, mercy, faults);
-        scans.push((0..generation.shards).map(scan).collect::<Result<Vec<Scanned>, _>>()?);
         let is_damaged = |scanned: &Scanned| scanned.scan.damaged.is_some();
         if generation.ends.is_some() && scans[index].iter().any(is_damaged) {
             // What comes later was written on top of what is lost; this one is cut like an open one.
@@ -270,25 +273,50 @@ struct Scanned {
     scan: Scan,
 }
 
-fn scan_file<D: Disk>(
+/// All segments, by generation and shard.
+fn scan_files<D: Disk>(
     disk: &D,
     append_filename: &str,
+    manifest: &Manifest,
+    mercy: Mercy,
+    faults: Faults,
+) -> Result<Vec<Vec<Scanned>>, RecoveryError> {
+    let generations = manifest.generations.iter();
+    let segments: Vec<(&Generation, u32)> = generations
+        .flat_map(|generation| (0..generation.shards).map(move |shard| (generation, shard)))
+        .collect();
+    let name =
+        |(generation, shard): &(&Generation, u32)| segment_name(append_filename, generation.number, *shard);
+    let names: Vec<String> = segments.iter().map(name).collect();
+    let scanned = disk.read_all(&names, |index, bytes| {
+        let (generation, shard) = segments[index];
+        scan_file(&names[index], bytes, generation, shard, mercy, faults)
+    });
+    let mut scanned = scanned
+        .into_iter()
+        .zip(&names)
+        .map(|(scanned, file)| scanned.map_err(|source| RecoveryError::Io { file: file.clone(), source })?);
+    let of = |generation: &Generation| scanned.by_ref().take(generation.shards as usize).collect();
+    manifest.generations.iter().map(of).collect()
+}
+
+fn scan_file(
+    file: &str,
+    bytes: &[u8],
     generation: &Generation,
     shard: u32,
     mercy: Mercy,
     faults: Faults,
 ) -> Result<Scanned, RecoveryError> {
-    let file = segment_name(append_filename, generation.number, shard);
-    let bytes = disk.read(&file).map_err(|source| RecoveryError::Io { file: file.clone(), source })?;
-    let damaged = |offset, problem| RecoveryError::Damaged { file: file.clone(), offset, problem };
-    let header = Header::decode(&bytes).map_err(|problem| damaged(0, problem))?;
+    let damaged = |offset, problem| RecoveryError::Damaged { file: file.to_owned(), offset, problem };
+    let header = Header::decode(bytes).map_err(|problem| damaged(0, problem))?;
     if (header.generation, header.shard, header.shards) != (generation.number, shard, generation.shards) {
         return Err(damaged(0, "the header is that of another segment"));
     }
     let closed_at = generation.ends.as_ref().map(|ends| ends[shard as usize]);
-    let scan = scan(&bytes, &header, closed_at, mercy, faults);
+    let scan = scan(bytes, &header, closed_at, mercy, faults);
     let scan = scan.map_err(|Damage { offset, problem }| damaged(offset, problem))?;
-    Ok(Scanned { run: header.run, scan, file })
+    Ok(Scanned { run: header.run, scan, file: file.to_owned() })
 }
 
 /// Segments of one run continue each other; others do not.

@@ -37,6 +37,7 @@ pub use seat::{Seat, slice};
 pub use segments::Segment;
 pub use source::{AppendOnly, Source};
 
+use super::rdb::reader::has_magic;
 use crate::base::{Monotonic, UnixMillis};
 use crate::command_table::CommandTable;
 use crate::config::Config;
@@ -49,9 +50,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-/// How a snapshot begins.
-const RDB_MAGIC: &[u8] = b"REDIS";
 
 /// `key-load-delay`, for tests: feeding sleeps for each key.
 pub struct Delay(Option<Arc<Shared>>);
@@ -199,7 +197,7 @@ fn redis_aof_file(
 ) -> Result<(), LoadError> {
     let mut reader = Reader::open(path)?;
     reader.advance(0)?;
-    if reader.rest().starts_with(RDB_MAGIC) {
+    if has_magic(reader.rest()) {
         snapshot(&mut reader, feeds, policy, delay, shared)?;
     }
     if let Tail::CutAt(offset) = resp::feed(&mut reader, feeds, table, policy.databases, tail, delay)? {

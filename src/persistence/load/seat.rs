@@ -161,8 +161,7 @@ fn run_command(
     let args = Args::new(batch.argv(item), usize::from(item.command.names));
     let outcome = (item.run)(&mut context, args, &mut Reply::new(reply, Protocol::Resp2));
     if let Err(error) = outcome {
-        reply.clear();
-        Reply::new(reply, Protocol::Resp2).error(error.text().as_ref());
+        error.write_over(reply, 0, Protocol::Resp2);
     }
     if reply.first() == Some(&b'-') {
         refused(core, common, item.command.spec.name, item.offset, reply);

@@ -135,12 +135,16 @@ fn old_files() {
 #[test]
 fn damage_is_told_with_its_place() {
     let told = |body: &[u8]| items(&[&b"REDIS0010"[..], body].concat(), 1).expect_err("damaged");
-    assert_eq!(items(b"hello", 1), Err("not an RDB file: it does not begin with REDIS".into()));
+    assert_eq!(items(b"hello", 1), Err("not an RDB file: it does not begin with REDIS or VALKEY".into()));
     assert_eq!(items(b"REDISX", 1), Err("cut off at 0".into()));
-    for version in ["0000", "0013", "abcd", "9999"] {
+    for version in ["0000", "0014", "0080", "abcd", "9999"] {
         let file = format!("REDIS{version}");
-        let expected = format!("version {version} of the RDB format is not known, only versions 1 to 12 are");
+        let expected = format!("version {version} of the RDB format is not known, only versions 1 to 13 are");
         assert_eq!(items(file.as_bytes(), 1), Err(expected));
+    }
+    for version in ["079", "081", "x80"] {
+        let expected = format!("version {version} of Valkey's RDB format is not known, only version 80 is");
+        assert_eq!(items(format!("VALKEY{version}").as_bytes(), 1), Err(expected));
     }
     assert_eq!(told(b"\xfe\x00\x1e\x03key\x00"), "unknown type 30 of key \"key\" at offset 11");
     assert_eq!(

@@ -47,8 +47,15 @@ use std::fmt;
 /// What is written unless a value needs a later one: that of Redis 7.0.
 pub const VERSION: u16 = 10;
 
-/// The latest that is read: that of Redis 7.4.
-pub const VERSION_MAX: u16 = 12;
+/// The latest of Redis that is read: that of Redis 8.6.
+pub const VERSION_MAX: u16 = 13;
+
+/// The first that holds deadlines of fields: that of Redis 7.4.
+const VERSION_OF_FIELD_DEADLINES: u16 = 12;
+
+/// The one of Valkey 9, which counts apart from Redis since then: the format of Redis 7.2, with a type of its own for
+/// deadlines of fields. Files say `VALKEY080`.
+pub const VALKEY_VERSION: u16 = 80;
 
 /// What the first byte of a key's record says about its value.
 pub mod code {
@@ -84,6 +91,21 @@ pub mod code {
     pub const HASH_LISTPACK_TTL_EARLY: u8 = 23;
     pub const HASH_TTL: u8 = 24;
     pub const HASH_LISTPACK_TTL: u8 = 25;
+    /// With what an idempotent producer has sent, since Redis 8.6; read, and forgotten.
+    pub const STREAM_4: u8 = 26;
+    /// Fields with deadlines as Valkey writes them. Its own code is 22, see [`in_version`].
+    pub const HASH_TTL_VALKEY: u8 = 122;
+    const VALKEY_22: u8 = 22;
+
+    /// What a byte of a file or payload of this version means: Redis and Valkey have given 22 to different forms, and
+    /// 122 is nobody's.
+    pub fn in_version(byte: u8, version: u16) -> u8 {
+        match byte {
+            VALKEY_22 if version >= super::VALKEY_VERSION => HASH_TTL_VALKEY,
+            HASH_TTL_VALKEY => u8::MAX,
+            _ => byte,
+        }
+    }
 
     /// The type and the form, for people.
     pub fn name(code: u8) -> &'static str {
@@ -100,11 +122,11 @@ pub mod code {
             ZSET_ZIPLIST => "zset, ziplist",
             HASH_ZIPLIST => "hash, ziplist",
             LIST_QUICKLIST | LIST_QUICKLIST_2 => "list, quicklist",
-            STREAM | STREAM_2 | STREAM_3 => "stream",
+            STREAM | STREAM_2 | STREAM_3 | STREAM_4 => "stream",
             HASH_LISTPACK => "hash, listpack",
             ZSET_LISTPACK => "zset, listpack",
             SET_LISTPACK => "set, listpack",
-            HASH_TTL | HASH_TTL_EARLY => "hash with field deadlines",
+            HASH_TTL | HASH_TTL_EARLY | HASH_TTL_VALKEY => "hash with field deadlines",
             HASH_LISTPACK_TTL | HASH_LISTPACK_TTL_EARLY => "hash with field deadlines, listpack",
             _ => "unknown",
         }

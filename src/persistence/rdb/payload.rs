@@ -5,7 +5,8 @@
 //! ```
 
 use super::{
-    Damage, Problem, Reader, VERSION_MAX, WriteOptions, read_value, type_code, version_needed, write_value,
+    Damage, Problem, Reader, VALKEY_VERSION, VERSION_MAX, WriteOptions, code, read_value, type_code,
+    version_needed, write_value,
 };
 use crate::base::crc::crc64;
 use crate::keyspace::ValueRef;
@@ -35,13 +36,15 @@ pub fn dump(value: ValueRef<'_>, options: &WriteOptions) -> Vec<u8> {
 pub fn restore(payload: &[u8], limits: &EncodingLimits, checked: bool) -> Result<Value, Refusal> {
     let (covered, checksum) = payload.split_last_chunk::<CHECKSUM_BYTES>().ok_or(Refusal::Footer)?;
     let (body, version) = covered.split_last_chunk::<VERSION_BYTES>().ok_or(Refusal::Footer)?;
-    if u16::from_le_bytes(*version) > VERSION_MAX
+    let version = u16::from_le_bytes(*version);
+    if version > VERSION_MAX && version != VALKEY_VERSION
         || checked && crc64(0, covered) != u64::from_le_bytes(*checksum)
     {
         return Err(Refusal::Footer);
     }
     let mut reader = Reader::new(body);
-    let value = reader.byte().and_then(|code| read_value(code, &mut reader, limits));
+    let value = reader.byte();
+    let value = value.and_then(|byte| read_value(code::in_version(byte, version), &mut reader, limits));
     let value = value.map_err(Refusal::Damaged)?;
     match reader.remaining() {
         0 => Ok(value),

@@ -5,17 +5,20 @@
 //! known of strings, not of collections, which are walked anew each time: a buffer that is full should double.
 //!
 //! ```text
-//! Header --"REDIS" and version--> Items --EOF--> Done
+//! Header --"REDIS" or "VALKEY", and version--> Items --EOF--> Done
 //! ```
 //! Values are only delimited here ([`skip_value`]); [`super::read_value`] builds them, elsewhere and at once for many.
 
 use super::value_reader::module_name;
-use super::{Damage, Problem, Reader, Text, VERSION_MAX, code, opcode, skip_value};
+use super::{Damage, Problem, Reader, Text, VALKEY_VERSION, VERSION_MAX, code, opcode, skip_value};
 use crate::base::UnixMillis;
 use std::fmt;
 
 const MAGIC: &[u8] = b"REDIS";
-const HEADER_BYTES: usize = MAGIC.len() + 4;
+/// That of Valkey since its version 9.
+const VALKEY_MAGIC: &[u8] = b"VALKEY";
+/// Of either: the digits fill it.
+const HEADER_BYTES: usize = 9;
 /// Files of older versions end without a checksum.
 const CHECKSUM_SINCE: u16 = 5;
 
@@ -98,10 +101,16 @@ pub enum FileProblem {
     NoMagic,
     /// A version that is not known, as the file says it.
     Version(Vec<u8>),
+    ValkeyVersion(Vec<u8>),
     /// Data of a module outside of any key.
     ModuleAux(String),
     /// Functions in a form that only release candidates of Redis 7.0 wrote.
     EarlyFunction,
+}
+
+/// Whether a file begins as those of this format do.
+pub fn has_magic(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC) || bytes.starts_with(VALKEY_MAGIC)
 }
 
 impl FileReader {
@@ -153,17 +162,21 @@ impl FileReader {
 fn header<'b>(reader: &mut Reader<'b>) -> Result<Item<'b>, FileDamage> {
     let offset = reader.offset();
     // What is there is looked at before more is asked for: most files that are none are found out by a byte.
-    let there = reader.clone().take(reader.remaining().min(MAGIC.len()) as u64)?;
+    let there = reader.clone().take(reader.remaining().min(VALKEY_MAGIC.len()) as u64)?;
     let refuse =
         |kind| Err(FileDamage { damage: Damage { offset, problem: Problem::Wrong("") }, entry: None, kind });
-    if !MAGIC.starts_with(there) {
-        return refuse(FileProblem::NoMagic);
-    }
-    let digits = &reader.take(HEADER_BYTES as u64)?[MAGIC.len()..];
+    let begins = |magic: &[u8]| magic.starts_with(&there[..there.len().min(magic.len())]);
+    let (magic, versions) = match () {
+        () if begins(MAGIC) => (MAGIC, 1..=VERSION_MAX),
+        () if begins(VALKEY_MAGIC) => (VALKEY_MAGIC, VALKEY_VERSION..=VALKEY_VERSION),
+        () => return refuse(FileProblem::NoMagic),
+    };
+    let digits = &reader.take(HEADER_BYTES as u64)?[magic.len()..];
     let version = str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
-    match version {
-        Some(version @ 1..=VERSION_MAX) => Ok(Item::Header(version)),
-        _ => refuse(FileProblem::Version(digits.to_vec())),
+    match version.filter(|version| versions.contains(version)) {
+        Some(version) => Ok(Item::Header(version)),
+        None if magic == MAGIC => refuse(FileProblem::Version(digits.to_vec())),
+        None => refuse(FileProblem::ValkeyVersion(digits.to_vec())),
     }
 }
 
@@ -215,7 +228,8 @@ fn item<'b>(reader: &mut Reader<'b>, buffer: &'b [u8], version: u16) -> Result<I
             opcode::MODULE_AUX => return refuse(FileProblem::ModuleAux(module_name(reader.length()?))),
             opcode::EOF if version < CHECKSUM_SINCE => Item::End { checksum: None },
             opcode::EOF => Item::End { checksum: Some(reader.u64_le()?).filter(|checksum| *checksum != 0) },
-            type_code => {
+            byte => {
+                let type_code = code::in_version(byte, version);
                 let key = reader.string()?;
                 let (start, value_offset) = (reader.position(), reader.offset());
                 if let Err(mut damage) = skip_value(type_code, reader) {
@@ -253,10 +267,15 @@ impl fmt::Display for FileDamage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let offset = self.damage.offset;
         match &self.kind {
-            FileProblem::NoMagic => f.write_str("not an RDB file: it does not begin with REDIS"),
+            FileProblem::NoMagic => f.write_str("not an RDB file: it does not begin with REDIS or VALKEY"),
             FileProblem::Version(digits) => write!(
                 f,
                 "version {} of the RDB format is not known, only versions 1 to {VERSION_MAX} are",
+                digits.escape_ascii()
+            ),
+            FileProblem::ValkeyVersion(digits) => write!(
+                f,
+                "version {} of Valkey's RDB format is not known, only version {VALKEY_VERSION} is",
                 digits.escape_ascii()
             ),
             FileProblem::ModuleAux(name) => {

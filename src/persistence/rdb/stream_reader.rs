@@ -1,12 +1,14 @@
-//! Streams, in the three forms that they have had.
+//! Streams, in the four forms that they have had.
 //!
 //! ```text
 //! nodes      number, then of each: its id (a string of 16 bytes, big endian) and its listpack
 //! log        entries, last id; since form 2: first id, greatest deleted id, entries ever added
 //! groups     number, then of each: name, last id, since form 2 entries read
 //!            pending    number, then of each: id (16 bytes), time of delivery, deliveries
-//!            consumers  number, then of each: name, time seen, in form 3 time active,
+//!            consumers  number, then of each: name, time seen, since form 3 time active,
 //!                       number of pending entries, their ids (16 bytes each)
+//! producers  in form 4: for how long and how many of their messages are remembered; number, then of each: name,
+//!            number of messages, of each: name, id of the entry; at last, how many there ever were, and again
 //! ```
 //! Ids elsewhere are two lengths, times 8 bytes.
 
@@ -52,6 +54,10 @@ pub fn stream(type_code: u8, reader: &mut Reader<'_>) -> Result<Box<Stream>, Dam
         .header(header)
         .or_else(|_| reader.wrong(offset, "the entries of a stream are not as many or as late as it says"))?;
     each(reader, |reader| group(type_code, reader, &mut builder))?;
+    if type_code == code::STREAM_4 {
+        // Nobody here can ask for them.
+        skip_producers(reader)?;
+    }
     Ok(builder.finish())
 }
 
@@ -74,7 +80,9 @@ fn group(type_code: u8, reader: &mut Reader<'_>, builder: &mut StreamBuilder) ->
         let name = element(reader)?;
         let seen = UnixMillis(reader.u64_le()?);
         let active = match type_code {
-            code::STREAM_3 => Some(reader.u64_le()?).filter(|active| *active != NEVER).map(UnixMillis),
+            code::STREAM_3 | code::STREAM_4 => {
+                Some(reader.u64_le()?).filter(|active| *active != NEVER).map(UnixMillis)
+            }
             // The best that is known.
             _ => Some(seen),
         };
@@ -123,8 +131,24 @@ pub fn skip_stream(type_code: u8, reader: &mut Reader<'_>) -> Result<(), Damage>
         })?;
         each(group, |consumer| {
             consumer.skip_string()?;
-            consumer.take(if type_code == code::STREAM_3 { 2 * TIME_BYTES } else { TIME_BYTES })?;
+            let is_active_told = matches!(type_code, code::STREAM_3 | code::STREAM_4);
+            consumer.take(if is_active_told { 2 * TIME_BYTES } else { TIME_BYTES })?;
             each(consumer, |pending| pending.take(ID_BYTES).map(drop))
         })
-    })
+    })?;
+    if type_code == code::STREAM_4 { skip_producers(reader) } else { Ok(()) }
+}
+
+fn skip_producers(reader: &mut Reader<'_>) -> Result<(), Damage> {
+    reader.length()?;
+    reader.length()?;
+    each(reader, |producer| {
+        producer.skip_string()?;
+        each(producer, |message| {
+            message.skip_string()?;
+            id_of_lengths(message).map(drop)
+        })
+    })?;
+    reader.length()?;
+    reader.length().map(drop)
 }

@@ -210,8 +210,10 @@ fn footers() {
         assert_eq!(restore(&payload[..cut], &limits(), true), Err(Refusal::Footer));
     }
     let mut later = payload.clone();
-    later[3] = 13;
-    assert_eq!(restore(&later, &limits(), false), Err(Refusal::Footer));
+    for unknown in [14, 79, 81] {
+        later[3] = unknown;
+        assert_eq!(restore(&later, &limits(), false), Err(Refusal::Footer));
+    }
 }
 
 fn read(type_code: u8, bytes: &[u8]) -> Result<Value, Damage> {
@@ -355,7 +357,14 @@ fn fields_with_deadlines() {
     assert_eq!(version_needed(ValueRef::Boxed(&hash)), 12);
     let payload = dump(ValueRef::Boxed(&hash), &WriteOptions { compress: true });
     assert_eq!(payload[payload.len() - 10..][..2], [12, 0]);
-    assert_eq!(restore(&payload, &limits(), true), Ok(hash));
+    assert_eq!(restore(&payload, &limits(), true).as_ref(), Ok(&hash));
+
+    let valkey = b"\x03\x01a\xc0\x01\xed\x03\0\0\0\0\0\0\x01b\xc0\x02\xe8\x03\0\0\0\0\0\0\x01c\x01x\xff\xff\xff\xff\xff\xff\xff\xff";
+    assert_eq!(read(code::HASH_TTL_VALKEY, valkey).as_ref(), Ok(&hash));
+    assert_eq!(
+        problem(code::HASH_TTL_VALKEY, b"\x01\x01a\x01x\xfe\xff\xff\xff\xff\xff\xff\xff"),
+        "a deadline of a field that is none at offset 1"
+    );
 
     let beyond = b"\0\0\0\0\0\0\x01\0\x01\x02\x01a\xc0\x01";
     assert_eq!(problem(code::HASH_TTL, beyond), "a deadline of a field that is none at offset 9");
@@ -383,7 +392,7 @@ fn what_no_type_allows_is_refused() {
         (code::SET_INTSET, b"\x07\x02\0\0\0\0\0\0", "a damaged intset at offset 0"),
         (code::HASH, b"\xc0\x01", "a string where a length should be at offset 0"),
         (8, b"", "unknown type 8 at offset 0"),
-        (26, b"", "unknown type 26 at offset 0"),
+        (27, b"", "unknown type 27 at offset 0"),
         (
             code::MODULE_2,
             b"\x81\x53\x98\x4e\x31\x45\x24\x9c\x01",

@@ -46,10 +46,13 @@ pub fn read_value(type_code: u8, reader: &mut Reader<'_>, limits: &EncodingLimit
         code::HASH_ZIPLIST => Value::Hash(hash_of_ziplist(reader, limits)?),
         code::HASH_LISTPACK => Value::Hash(hash_of_listpack(reader, limits)?),
         code::HASH_TTL | code::HASH_TTL_EARLY => Value::Hash(hash_with_deadlines(type_code, reader, limits)?),
+        code::HASH_TTL_VALKEY => Value::Hash(hash_of_valkey(reader, limits)?),
         code::HASH_LISTPACK_TTL | code::HASH_LISTPACK_TTL_EARLY => {
             Value::Hash(listpack_with_deadlines(type_code, reader, limits)?)
         }
-        code::STREAM | code::STREAM_2 | code::STREAM_3 => Value::Stream(stream(type_code, reader)?),
+        code::STREAM | code::STREAM_2 | code::STREAM_3 | code::STREAM_4 => {
+            Value::Stream(stream(type_code, reader)?)
+        }
         _ => return Err(unreadable(type_code, reader)),
     })
 }
@@ -94,11 +97,16 @@ pub fn skip_value(type_code: u8, reader: &mut Reader<'_>) -> Result<(), Damage> 
                 reader.skip_string()
             })
         }
+        code::HASH_TTL_VALKEY => each(reader, |reader| {
+            reader.skip_string()?;
+            reader.skip_string()?;
+            reader.take(TIME_BYTES).map(drop)
+        }),
         code::HASH_LISTPACK_TTL => {
             reader.take(TIME_BYTES)?;
             reader.skip_string()
         }
-        code::STREAM | code::STREAM_2 | code::STREAM_3 => skip_stream(type_code, reader),
+        code::STREAM | code::STREAM_2 | code::STREAM_3 | code::STREAM_4 => skip_stream(type_code, reader),
         _ => Err(unreadable(type_code, reader)),
     }
 }
@@ -522,6 +530,26 @@ fn hash_with_deadlines(
             limits,
         )
         .or_else(|complaint| reader.wrong(offset, complaint))?;
+    }
+    Ok(hash)
+}
+
+/// Each field with its value and a signed deadline, -1 for none.
+fn hash_of_valkey(reader: &mut Reader<'_>, limits: &EncodingLimits) -> Result<Hash, Damage> {
+    let len = elements(reader)?;
+    let mut hash = Hash::for_len(len, limits);
+    let (mut scratch, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
+    for _ in 0..len {
+        let offset = reader.offset();
+        let (field, value) = (element(reader)?, element(reader)?);
+        let deadline = match reader.u64_le()? as i64 {
+            -1 => Some(0),
+            // There the end of time is later. A zero would be none here.
+            told => u64::try_from(told).ok().map(|told| told.clamp(1, FIELD_DEADLINE_MAX)),
+        };
+        let (field, value) = (field.as_bytes(&mut scratch), value.as_bytes(&mut other));
+        put_with_deadline(&mut hash, field, value, deadline, limits)
+            .or_else(|complaint| reader.wrong(offset, complaint))?;
     }
     Ok(hash)
 }

@@ -3,7 +3,7 @@
 //! Small collections are kept in the bytes of Redis' listpacks and intsets, and written as they are.
 
 use super::length::{write_compressed, write_int, write_length, write_string};
-use super::{ENTRIES_READ_UNKNOWN, VERSION, VERSION_MAX, code, container};
+use super::{ENTRIES_READ_UNKNOWN, VERSION, VERSION_OF_FIELD_DEADLINES, code, container};
 use crate::base::UnixMillis;
 use crate::keyspace::ValueRef;
 use crate::types::encoding::Entry;
@@ -55,7 +55,7 @@ pub fn type_code(value: ValueRef<'_>) -> u8 {
 #[inline]
 pub fn version_needed(value: ValueRef<'_>) -> u16 {
     match type_code(value) {
-        code::HASH_TTL => VERSION_MAX,
+        code::HASH_TTL => VERSION_OF_FIELD_DEADLINES,
         _ => VERSION,
     }
 }

@@ -14,6 +14,7 @@ mod commands;
 pub mod extent;
 
 use crate::base::crc::{crc64, crc64_combine};
+use crate::disk::reason;
 use crate::keyspace::{Entry, Keyspace};
 use crate::persistence::child::{self, Report};
 use crate::persistence::rdb::length::{write_length, write_string};
@@ -87,11 +88,11 @@ pub struct SnapshotOptions {
 /// Why there is no dump, in the words of the log.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    #[error("Failed opening the temp RDB file {file} (in server root dir {directory}) for saving: {source}", file = path.display(), directory = directory.display())]
-    Open { path: PathBuf, directory: PathBuf, source: io::Error },
-    #[error("Write error saving DB on disk: {0}")]
-    Write(io::Error),
-    #[error("Error moving temp DB file {from} on the final destination {to} (in server root dir {directory}): {source}", from = from.display(), to = to.display(), directory = directory.display())]
+    #[error("Failed opening the temp RDB file {file} (in server root dir {directory}) for saving: {reason}", file = temporary.display(), directory = directory.display(), reason = reason(source))]
+    Open { temporary: PathBuf, directory: PathBuf, source: io::Error },
+    #[error("Write error saving DB on disk({operation}): {reason}", reason = reason(source))]
+    Write { operation: &'static str, source: io::Error },
+    #[error("Error moving temp DB file {from} on the final destination {to} (in server root dir {directory}): {reason}", from = from.display(), to = to.display(), directory = directory.display(), reason = reason(source))]
     Rename { from: PathBuf, to: PathBuf, directory: PathBuf, source: io::Error },
 }
 
@@ -141,13 +142,13 @@ fn save_by(
         error
     };
     let target = Target::create(temporary, report).map_err(|source| SnapshotError::Open {
-        path: path.to_owned(),
+        temporary: temporary.to_owned(),
         directory: directory(),
         source,
     })?;
-    write(shards, &target, options, report)
-        .and_then(|()| target.file.sync_all())
-        .map_err(|source| failed(SnapshotError::Write(source)))?;
+    let write_failed = |operation| move |source| SnapshotError::Write { operation, source };
+    let written = write(shards, &target, options, report).map_err(write_failed("write"));
+    written.and_then(|()| target.file.sync_all().map_err(write_failed("fsync"))).map_err(failed)?;
     drop(target);
     std::fs::rename(temporary, path).map_err(|source| {
         failed(SnapshotError::Rename {
@@ -157,7 +158,7 @@ fn save_by(
             source,
         })
     })?;
-    sync_directory(path).map_err(SnapshotError::Write)?;
+    sync_directory(path).map_err(write_failed("fsync of the directory"))?;
     report.write_us.store(began.elapsed().as_micros() as u64, Relaxed);
     Ok(())
 }

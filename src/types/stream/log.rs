@@ -270,7 +270,8 @@ impl Log {
     }
 
     /// [`Log::trim`] where each entry is asked for before it goes: `may_go` may keep it. An entry that is kept does
-    /// not count as cut off, and those behind it are looked at all the same.
+    /// not count as cut off, and those behind it are looked at all the same. As in Redis, a trim that may be
+    /// approximate is exact here, but for its limit, which counts nodes.
     pub fn trim_where(&mut self, trim: Trim, mut may_go: impl FnMut(StreamId) -> bool) -> u64 {
         let mut deleted = 0;
         let mut next = StreamId::MIN;
@@ -282,15 +283,6 @@ impl Log {
             };
             if done || trim.limit > 0 && deleted + live > trim.limit {
                 break;
-            }
-            if trim.approximate {
-                let whole = match trim.bound {
-                    Bound::MaxLen(length) => self.length - live >= length,
-                    Bound::MinId(id) => node.last_id(node_id) < id,
-                };
-                if !whole {
-                    break;
-                }
             }
             let mut left = self.length;
             let (count, result) = node.delete_where(node_id, |id, is_deleted| {

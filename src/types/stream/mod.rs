@@ -161,8 +161,7 @@ impl Stream {
 
     pub fn remove(&mut self, id: StreamId, references: References) -> Removal {
         if references == References::Acked && self.is_referenced(id) {
-            let found = self.log.get(id).is_some();
-            return if found { Removal::Referenced } else { Removal::NotFound };
+            return Removal::Referenced;
         }
         if references == References::Delete {
             self.forget(id);
@@ -173,7 +172,6 @@ impl Stream {
     pub fn trim(&mut self, trim: Trim, references: References) -> u64 {
         let Self { log, groups } = self;
         match references {
-            _ if groups.is_empty() => log.trim(trim),
             References::Keep => log.trim(trim),
             References::Delete => log.trim_where(trim, |id| {
                 for group in groups.values_mut() {

@@ -158,8 +158,8 @@ impl OpenNode {
             (self.start, self.end) = (end - used, end);
             return;
         }
-        let wanted = (used + used / 2).max(KEPT_BYTES);
-        let wanted = if wanted * 4 > bytes_max * 3 { bytes_max } else { block::capacity(wanted) };
+        // By little: of many lists each has such a buffer.
+        let wanted = block::capacity((used + used / 8).max(KEPT_BYTES)).min(bytes_max);
         self.reallocate(wanted.max(used + more));
     }
 
@@ -168,7 +168,7 @@ impl OpenNode {
     fn shrink(&mut self) {
         let used = self.end - self.start;
         if self.buffer.len() > SHRUNK_MIN && self.buffer.len() / 4 > used {
-            self.reallocate(block::capacity(used + used / 2));
+            self.reallocate(block::capacity(used + used / 8));
         }
     }
 

@@ -12,14 +12,20 @@
 //!   Z1  Members are different, scores are no NaN, and ranks follow (score, member).
 //!   Z2  Arena, index and tree of a ranked set hold the same handles.
 
+mod packed;
+mod range;
+mod ranked;
+#[cfg(test)]
+mod tests;
+
+pub use range::{LexBound, LexRange, ScoreRange};
+pub use ranked::Ranked;
+
 use super::encoding::listpack::{Entry, Listpack};
-use super::encoding::member_arena::{Handle, MemberArena};
-use super::encoding::member_index::MemberIndex;
-use super::encoding::ranked_tree::RankedTree;
 use super::{Collection, DataType, Encoding, EncodingLimits, Value};
 use crate::base::double;
+use packed::{insert_packed, pairs, push, score_at};
 use std::convert::Infallible;
-use std::hash::{BuildHasher, Hasher};
 use std::ops::{Bound, ControlFlow, Range};
 
 #[derive(Clone, Debug)]
@@ -28,67 +34,11 @@ pub enum SortedSet {
     Ranked(Box<Ranked>),
 }
 
-/// A set of any size.
-#[derive(Clone, Debug)]
-pub struct Ranked {
-    arena: MemberArena,
-    index: MemberIndex,
-    tree: RankedTree,
-    hasher: ahash::RandomState,
-}
-
 /// What became of a member.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Update {
     pub old: Option<f64>,
     pub new: Option<f64>,
-}
-
-/// Scores between two bounds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ScoreRange {
-    pub low: Bound<f64>,
-    pub high: Bound<f64>,
-}
-
-/// One end of a range of names.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum LexBound {
-    /// Before all names.
-    Least,
-    /// After all names.
-    Greatest,
-    Included(Box<[u8]>),
-    Excluded(Box<[u8]>),
-}
-
-/// Names between two bounds; they stand together only where all scores are equal.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct LexRange {
-    pub low: LexBound,
-    pub high: LexBound,
-}
-
-impl LexBound {
-    /// Whether a name stands before what this allows as the lower end.
-    fn is_above(&self, member: &[u8]) -> bool {
-        match self {
-            Self::Least => false,
-            Self::Greatest => true,
-            Self::Included(low) => member < &**low,
-            Self::Excluded(low) => member <= &**low,
-        }
-    }
-
-    /// Whether a name is not beyond this as the upper end.
-    fn admits(&self, member: &[u8]) -> bool {
-        match self {
-            Self::Least => false,
-            Self::Greatest => true,
-            Self::Included(high) => member <= &**high,
-            Self::Excluded(high) => member < &**high,
-        }
-    }
 }
 
 impl Default for SortedSet {
@@ -433,7 +383,7 @@ impl SortedSet {
     }
 
     /// Visits about `count` members from `cursor` on and returns where to go on, 0 at the end; see
-    /// [`MemberIndex::scan`]. A packed set is visited as a whole.
+    /// [`MemberIndex::scan`](super::encoding::member_index::MemberIndex::scan). A packed set is visited as a whole.
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&[u8], f64)) -> u64 {
         match self {
             Self::Packed(_) => {
@@ -489,244 +439,5 @@ impl SortedSet {
             Self::Packed(pack) => Some(pack),
             Self::Ranked(_) => None,
         }
-    }
-}
-
-impl Ranked {
-    fn new(seed: u64) -> Self {
-        let hasher = ahash::RandomState::with_seeds(seed, seed.rotate_left(32), !seed, 0x7a73_6574);
-        let (arena, index, tree) = (MemberArena::default(), MemberIndex::default(), RankedTree::default());
-        Self { arena, index, tree, hasher }
-    }
-
-    fn from_pack(pack: &Listpack, seed: u64) -> Self {
-        let mut ranked = Self::new(seed);
-        let mut scratch = itoa::Buffer::new();
-        for (member, score) in pairs(pack) {
-            let member = member.as_bytes(&mut scratch);
-            ranked.add(ranked.hash(member), member, score);
-        }
-        ranked
-    }
-
-    #[inline]
-    fn hash(&self, member: &[u8]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(member);
-        hasher.finish()
-    }
-
-    #[inline]
-    fn find(&self, hash: u64, member: &[u8]) -> Option<Handle> {
-        self.index.find(hash, |handle| self.arena.member(handle) == member)
-    }
-
-    /// Adds a member that is not there.
-    fn add(&mut self, hash: u64, member: &[u8], score: f64) {
-        let handle = self.arena.insert(score, member);
-        let Self { arena, index, tree, hasher } = self;
-        index.insert(hash, handle, |handle| {
-            let mut hasher = hasher.build_hasher();
-            hasher.write(arena.member(handle));
-            hasher.finish()
-        });
-        tree.insert(arena, handle);
-    }
-}
-
-/// Members and scores of a listpack.
-fn pairs(pack: &Listpack) -> impl Iterator<Item = (Entry<'_>, f64)> {
-    let mut entries = pack.iter();
-    std::iter::from_fn(move || {
-        let member = entries.next()?;
-        let score = entries.next().expect("a score follows its member");
-        Some((member, score_of(score)))
-    })
-}
-
-#[inline]
-fn score_at(pack: &Listpack, position: usize) -> f64 {
-    score_of(pack.at(position))
-}
-
-#[inline]
-fn score_of(entry: Entry<'_>) -> f64 {
-    match entry {
-        Entry::Int(score) => score as f64,
-        Entry::Str(text) => double::parse_bound(text).unwrap_or(0.0),
-    }
-}
-
-fn push(pack: &mut Listpack, member: &[u8], score: f64) {
-    let at = pack.insert(pack.end(), Entry::of(member));
-    put_score(pack, at, score);
-}
-
-fn put_score(pack: &mut Listpack, at: usize, score: f64) {
-    let mut text = Vec::with_capacity(24);
-    // Among integers there is no negative zero.
-    double::write_score(score + 0.0, &mut text);
-    pack.insert(at, Entry::of(&text));
-}
-
-/// Adds a member that is not there, at its place.
-fn insert_packed(pack: &mut Listpack, member: &[u8], score: f64) {
-    let mut scratch = itoa::Buffer::new();
-    let mut position = pack.first();
-    while let Some(at) = position {
-        let score_position = pack.next(at).expect("a score follows its member");
-        let other = score_at(pack, score_position);
-        if other > score || other == score && pack.at(at).as_bytes(&mut scratch) > member {
-            let at = pack.insert(at, Entry::of(member));
-            return put_score(pack, at, score);
-        }
-        position = pack.next(score_position);
-    }
-    push(pack, member, score);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
-
-    fn limits(entries: usize) -> EncodingLimits {
-        EncodingLimits { zset_max_listpack_entries: entries, ..EncodingLimits::default() }
-    }
-
-    fn model_members(model: &BTreeMap<Vec<u8>, i32>) -> Vec<(Vec<u8>, f64)> {
-        let mut members: Vec<_> = model.iter().map(|(member, score)| (*score, member.clone())).collect();
-        members.sort();
-        members.into_iter().map(|(score, member)| (member, f64::from(score))).collect()
-    }
-
-    proptest! {
-        /// Against a map that is sorted anew for each question; the threshold is crossed on the way.
-        #[test]
-        fn agrees_with_a_map(
-            steps in proptest::collection::vec((0..5_u8, 0..60_u32, -3..3_i32), 0..200),
-            entries in 0..40_usize,
-            low in -4..4_i32, high in -4..4_i32, exclude: (bool, bool), from in 0..60_u32, to in 0..60_u32,
-        ) {
-            let limits = limits(entries);
-            let mut set = SortedSet::default();
-            let mut model = BTreeMap::new();
-            for (what, number, score) in steps {
-                // Integers, texts and long members.
-                let member = match number % 3 {
-                    0 => number.to_string().into_bytes(),
-                    1 => format!("m{number}").into_bytes(),
-                    _ => format!("{number:070}").into_bytes(),
-                };
-                match what {
-                    0 => prop_assert_eq!(set.remove(&member), model.remove(&member).map(f64::from)),
-                    1 if !model.is_empty() => {
-                        let start = number as usize % model.len();
-                        let end = (start + 3).min(model.len());
-                        for (member, _) in &model_members(&model)[start..end] {
-                            model.remove(member);
-                        }
-                        set.remove_ranks(start..end);
-                    }
-                    _ => {
-                        let is_new = set.put(&member, f64::from(score), &limits);
-                        prop_assert_eq!(is_new, model.insert(member, score).is_none());
-                    }
-                }
-                prop_assert_eq!(set.len(), model.len());
-            }
-            let members = model_members(&model);
-            prop_assert_eq!(set.to_vec(), members.clone());
-            for (rank, (member, score)) in members.iter().enumerate() {
-                prop_assert_eq!(set.rank(member), Some((rank, *score)));
-                prop_assert_eq!(set.score(member), Some(*score));
-            }
-            prop_assert_eq!(set.score(b"none"), None);
-
-            let bound = |value: i32, excluded| {
-                if excluded { Bound::Excluded(f64::from(value)) } else { Bound::Included(f64::from(value)) }
-            };
-            let range = ScoreRange { low: bound(low, exclude.0), high: bound(high, exclude.1) };
-            let wanted: Vec<usize> = members.iter().enumerate().filter(|(_, (_, score))| {
-                let score = *score as i32;
-                (score > low || score == low && !exclude.0) && (score < high || score == high && !exclude.1)
-            }).map(|(rank, _)| rank).collect();
-            prop_assert_eq!(set.ranks_of_scores(&range).collect::<Vec<_>>(), wanted);
-
-            let mut backwards = Vec::new();
-            let start = members.len() / 3;
-            set.visit(start..members.len(), true, |member, score| {
-                backwards.push((member.to_vec(), score));
-                ControlFlow::Continue(())
-            });
-            backwards.reverse();
-            prop_assert_eq!(&backwards, &members[start..]);
-
-            // Names, with one score for all.
-            let equal: Vec<_> = members.iter().map(|(member, _)| (member.clone(), 0.0)).collect();
-            let set = SortedSet::from_members(equal, &limits);
-            let (low, high) = (format!("m{from}").into_bytes(), format!("m{to}").into_bytes());
-            let names: Vec<_> = set.to_vec().into_iter().map(|(member, _)| member).collect();
-            let wanted: Vec<usize> = (0..names.len())
-                .filter(|&rank| names[rank] > low && names[rank] <= high)
-                .collect();
-            let range = LexRange { low: LexBound::Excluded(low.into()), high: LexBound::Included(high.into()) };
-            prop_assert_eq!(set.ranks_of_names(&range).collect::<Vec<_>>(), wanted);
-        }
-
-        #[test]
-        fn scans_see_all(count in 1..300_usize, step in 1..20_usize) {
-            let mut set = SortedSet::default();
-            for number in 0..count {
-                set.put(number.to_string().as_bytes(), 1.0, &limits(5));
-            }
-            let (mut seen, mut cursor) = (Vec::new(), 0);
-            loop {
-                cursor = set.scan(cursor, step, |member, _| seen.push(member.to_vec()));
-                if cursor == 0 {
-                    break;
-                }
-            }
-            seen.sort();
-            seen.dedup();
-            prop_assert_eq!(seen.len(), count);
-        }
-    }
-
-    #[test]
-    fn thresholds() {
-        let mut set = SortedSet::default();
-        for number in 0..128_u32 {
-            set.put(&number.to_be_bytes(), 1.5, &limits(128));
-        }
-        assert_eq!(set.encoding(), Encoding::Listpack);
-        set.put(b"one more", f64::NEG_INFINITY, &limits(128));
-        assert_eq!((set.encoding(), set.len()), (Encoding::Skiplist, 129));
-        assert_eq!(set.rank(b"one more"), Some((0, f64::NEG_INFINITY)));
-        let mut set = SortedSet::default();
-        set.put(&[b'x'; 65], 1.0, &limits(128));
-        assert_eq!(set.encoding(), Encoding::Skiplist);
-        let mut set = SortedSet::default();
-        set.put(b"x", -0.0, &limits(128));
-        assert!(set.score(b"x").is_some_and(|score| score.is_sign_positive()));
-        set.put(b"x", -0.0, &limits(0));
-        set.put(b"y", -0.0, &limits(0));
-        assert!(set.score(b"y").is_some_and(|score| score.is_sign_negative()));
-    }
-
-    #[test]
-    fn a_large_set_is_freed_in_slices() {
-        let mut set = SortedSet::default();
-        for number in 0..20_000_u32 {
-            set.put(&number.to_be_bytes(), f64::from(number % 100), &limits(128));
-        }
-        assert_eq!(set.clone(), set);
-        assert!(set.free_effort() > 300);
-        let mut slices = 0;
-        while set.free_slice(50) > 0 {
-            slices += 1;
-        }
-        assert!(slices > 10);
     }
 }
