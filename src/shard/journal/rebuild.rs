@@ -35,7 +35,7 @@ pub fn rebuild(entry: Entry<'_>, mut each: impl FnMut(Argv<'_>)) {
     } else {
         match entry.value() {
             ValueRef::Boxed(Value::List(list)) => {
-                list.iter().for_each(|element| chunks.element(b"RPUSH", &[element.as_bytes(&mut scratch)]));
+                list.for_each(|element| chunks.element(b"RPUSH", &[element.as_bytes(&mut scratch)]));
             }
             ValueRef::Boxed(Value::SortedSet(set)) => {
                 let mut text = Vec::with_capacity(32);
