@@ -229,6 +229,7 @@ pub fn recover_with<D: Disk>(
         if generation.ends.is_some() && scans[index].iter().any(is_damaged) {
             // What comes later was written on top of what is lost; this one is cut like an open one.
             manifest.generations.truncate(index + 1);
+            scans.truncate(index + 1);
             manifest.generations[index].ends = None;
             break;
         }
