@@ -43,6 +43,8 @@ const DEBUG: CommandSpec = CommandSpec {
 enum Action<'a> {
     /// Syncs of the append-only file fail with this, or nothing.
     AppendSyncError(i32),
+    /// Nobody hears that writing the append-only file has come to an end.
+    AppendStall(bool),
     ChangeReplicationId,
     RewriteConfig,
     Digest,
@@ -88,6 +90,7 @@ impl<'a> Action<'a> {
             _ => Err(wrong_form()),
         };
         Ok(match (name.to_ascii_uppercase().as_slice(), count) {
+            (b"AOF-STALL", 1) => Self::AppendStall(args.integer()? != 0),
             (b"AOF-SYNC-ERROR", 1) => Self::AppendSyncError(args.integer()? as i32),
             (b"CHANGE-REPL-ID", 0) => Self::ChangeReplicationId,
             (b"CONFIG-REWRITE-FORCE-ALL", 0) => Self::RewriteConfig,
@@ -212,6 +215,9 @@ fn begin(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
         Action::Refused(text) => return Err(CommandError::Text(text)),
         Action::Log(text) => {
             core.shared.log.warning(format!("DEBUG LOG: {}", String::from_utf8_lossy(text)));
+        }
+        Action::AppendStall(stalled) => {
+            core.shared.append_only.planted_stall.store(stalled, Ordering::Relaxed);
         }
         Action::AppendSyncError(error) => {
             core.shared.append_only.planted_sync_error.store(error, Ordering::Relaxed);
@@ -435,6 +441,7 @@ fn help(reply: &mut Reply<'_>) {
         reply,
         "DEBUG",
         &[
+            ("AOF-STALL <0|1>", &["Lets writes of the append-only file never end, until told 0."]),
             (
                 "AOF-SYNC-ERROR <errno>",
                 &["Lets syncs of the append-only file fail with this error of the system, until told 0."],

@@ -42,6 +42,8 @@ pub struct Settings {
     /// Somebody, somewhere, is in MONITOR mode.
     pub monitored: bool,
     pub paused: bool,
+    /// The append-only file is far behind: nothing more is to be written.
+    pub writes_wait: bool,
     pub loading: bool,
     /// A snapshot that failed stops writes: `stop-writes-on-bgsave-error`, and there are save points.
     pub stop_writes_on_error: bool,
@@ -116,6 +118,7 @@ impl Settings {
             },
             monitored: false,
             paused: false,
+            writes_wait: false,
             loading: false,
             stop_writes_on_error: config.get(STOP_WRITES_ON_BGSAVE_ERROR) && !config.get(SAVE).is_empty(),
             writes_refused: false,
