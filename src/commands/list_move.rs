@@ -3,6 +3,7 @@
 //! Over several shards everything that can fail is checked in a first hop that changes nothing; the second one
 //! does all the changes.
 
+use super::hops::{plan_or_error, result};
 use super::list::{list_at, pop_event, pop_many, pop_one, propagate_popped, push_event};
 use crate::base::number::parse_i64;
 use crate::command_table::{
@@ -162,24 +163,6 @@ fn plan_lmove(argv: Argv<'_>) -> Box<dyn Plan> {
 
 fn plan_rpoplpush(argv: Argv<'_>) -> Box<dyn Plan> {
     plan_or_error(Move::parse_rpoplpush(Args::new(argv, 1)).map(|parsed| parsed.plan()))
-}
-
-/// A plan that only says what is wrong with the arguments.
-struct Refuse(Option<CommandError>);
-
-impl Plan for Refuse {
-    fn step(&mut self, _: Vec<Contribution>, _: &mut Reply<'_>) -> Step {
-        Step::Done(Err(self.0.take().expect("asked once")))
-    }
-}
-
-pub(super) fn plan_or_error(plan: Result<Box<dyn Plan>, CommandError>) -> Box<dyn Plan> {
-    plan.unwrap_or_else(|error| Box::new(Refuse(Some(error))))
-}
-
-/// The result of one piece of a hop.
-pub(super) fn result<R: 'static>(contribution: Contribution) -> R {
-    *contribution.downcast().expect("the kind of result that was asked for")
 }
 
 /// Hop 1 looks at both lists, hop 2 changes both.

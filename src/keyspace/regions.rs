@@ -78,14 +78,20 @@ impl Regions {
         Some((region, late))
     }
 
-    /// Has regions made ready until so many are coming, if somebody makes them.
-    pub fn ask(&mut self, regions: usize) {
+    /// Has regions made ready until so many are coming; false if nobody makes them.
+    pub fn ask(&mut self, regions: usize) -> bool {
         while self.desk.as_ref().is_some_and(|desk| desk.coming() < regions.min(PLACES)) {
-            let Some(region) = self.untouched() else { return };
+            let Some(region) = self.untouched() else { break };
             let desk = self.desk.as_mut().expect("just seen");
             // SAFETY: R1, nobody has the region.
             unsafe { desk.ask(region) };
         }
+        self.desk.is_some()
+    }
+
+    /// Whether something was asked for that is not ready.
+    pub fn is_making(&self) -> bool {
+        self.desk.as_ref().is_some_and(|desk| desk.ready() < desk.coming())
     }
 
     /// Regions that are ready or will be.

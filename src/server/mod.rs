@@ -188,7 +188,8 @@ fn run(
     }
     signals::block();
     let seeds = random_seeds()?;
-    let stocks = region_maker::start(shards).map_err(|error| StartError::Thread(error.to_string()))?;
+    let stocks = region_maker::start(shards, background_cpus(&config))
+        .map_err(|error| StartError::Thread(error.to_string()))?;
     let _ = shared.region_stocks.set(stocks);
     let (feeds, inboxes) = Feeds::new(shards, shared.doorbells.clone(), shared.load_progress.clone());
     let mut inboxes = inboxes.into_iter();
@@ -394,6 +395,12 @@ fn bind_patiently<T>(mut bind: impl FnMut() -> Result<T, ListenError>) -> Result
         }
     }
     bind()
+}
+
+/// `bio_cpulist`: for threads that are no core's.
+fn background_cpus(config: &Config) -> Vec<usize> {
+    let list = config.get(BIO_CPULIST).map(String::from_utf8_lossy);
+    list.and_then(|list| crate::base::cpu_list::parse(&list)).unwrap_or_default()
 }
 
 fn renamed(config: &Config) -> Vec<(String, String)> {

@@ -107,6 +107,11 @@ pub mod code {
         }
     }
 
+    /// The byte that a file has for it.
+    pub fn byte(code: u8) -> u8 {
+        if code == HASH_TTL_VALKEY { VALKEY_22 } else { code }
+    }
+
     /// The type and the form, for people.
     pub fn name(code: u8) -> &'static str {
         match code {
