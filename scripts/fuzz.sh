@@ -33,10 +33,13 @@ if [[ -n ${FUZZ_ASAN:-} ]]; then
     CARGO_TARGET_DIR+=-asan
 fi
 
+# libFuzzer itself: it takes half of the time if it is compiled as the profile for development has it.
+export CXXFLAGS="-O2 ${CXXFLAGS:-}"
+
 build() {
     # The flags are for this crate and what it uses, not for what runs while it is built: hence --target.
     CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}" | sed 's/\x1f$//') \
-        cargo "${toolchain[@]}" test --quiet --no-run --target "$host" --test fuzz --message-format=json |
+        cargo "${toolchain[@]}" test --no-run --target "$host" --test fuzz --message-format=json |
         sed -n 's/.*"executable":"\([^"]*\/fuzz-[^"]*\)".*/\1/p' | tail -1
 }
 

@@ -37,6 +37,7 @@ use cli::{Export, Request, Start};
 use core_main::CorePlan;
 use durable_start::Beginning;
 use std::ffi::OsString;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -149,6 +150,8 @@ fn run(
 ) -> Result<(), StartError> {
     let log = open_log(&config)?;
     enter_directory(&mut config)?;
+    // Held until the process ends.
+    let _directory = claim_directory(&config, &log);
     let shards = cpus.len();
     let serves = matches!(purpose, Purpose::Serve);
     let (mut beginning, source) = if config.get(APPENDONLY) && serves {
@@ -361,6 +364,24 @@ fn enter_directory(config: &mut Config) -> Result<(), StartError> {
         config.set_directory(current.as_os_str().as_encoded_bytes());
     }
     Ok(())
+}
+
+/// Two servers that save into one directory replace each other's snapshots. Redis lets them, so they are not refused (for
+/// append-only files they are), but whoever comes second tells of it. The lock is on the directory itself: nothing is
+/// left behind in it.
+fn claim_directory(config: &Config, log: &Logger) -> Option<File> {
+    if config.get(SAVE).is_empty() {
+        return None;
+    }
+    let directory = File::open(".").ok()?;
+    if let Err(TryLockError::WouldBlock) = directory.try_lock() {
+        let name = String::from_utf8_lossy(config.get(DBFILENAME));
+        log.warning(format!(
+            "Another server that saves snapshots runs in this directory, and each will replace the other's '{name}': \
+             start one of them with another --dir or --dbfilename, or with --save ''"
+        ));
+    }
+    Some(directory)
 }
 
 fn open_listeners(config: &mut Config, log: &Logger) -> Result<Vec<Listener>, StartError> {
