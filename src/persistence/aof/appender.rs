@@ -145,7 +145,7 @@ mod tests {
             let (mut journal, mut appender) = (Journal::default(), Appender::new(0, 1));
             journal.start(0);
             appender.begin(1, 7, Policy::EverySecond, 0);
-            let mut set = |journal: &mut Journal| {
+            let set = |journal: &mut Journal| {
                 journal.effect(0, [&b"SET"[..], b"k", b"v"].into_iter());
                 journal.seal();
             };

@@ -605,7 +605,7 @@ mod tests {
         let mut found = Vec::new();
         for number in 0..3 {
             let (at, buffer, bytes, sync) = write(writer.next(BATCH_MS));
-            assert_eq!((at, bytes, sync), (START + found.len() as u64, 2 * BLOCK, true));
+            assert_eq!((at, bytes, sync), (START + found.len() as u64, 2 * BLOCK, WriteSync::File));
             found.extend_from_slice(&buffer.bytes()[..bytes]);
             assert_eq!(writer.durable(), 0, "piece {number}");
             writer.completed(ended(buffer, bytes, OK), BATCH_MS);
@@ -629,7 +629,7 @@ mod tests {
             let (_, buffer, bytes, sync) = write(writer.next(0));
             assert_eq!(buffer.bytes().as_ptr() as usize, address, "no copy");
             addresses.push(address);
-            writer.completed(ended(buffer, bytes, sync.then_some(Ok(()))), 0);
+            writer.completed(ended(buffer, bytes, (sync != WriteSync::Nothing).then_some(Ok(()))), 0);
         }
         addresses.sort_unstable();
         addresses.dedup();
