@@ -3,7 +3,7 @@
 //! The signals are those of Redis, and so is the line that its tests and log watchers look for ("crashed by signal"). A
 //! file that could not be read while it was mapped comes here too: then the report is about that file.
 //!
-//! The handler neither allocates nor locks. It opens the log by its name: lines have been written to that by other ways.
+//! The handler neither allocates nor locks, and takes little of the alternate stack, which has 8 KiB. It opens the log by its name: lines have been written to that by other ways.
 
 use crate::disk::place_of;
 use std::ffi::{CString, c_int, c_void};
@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 const SIGNALS: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT];
 
-/// A report is as long at most.
-const BYTES_MAX: usize = 4096;
+/// What is written at once; a longer line is cut.
+const LINE_BYTES_MAX: usize = 512;
 
 static ENABLED: AtomicBool = AtomicBool::new(false);
 /// The log's path, ending with 0; null for standard output.
@@ -53,52 +53,64 @@ extern "C" fn report(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) 
     if ENABLED.load(Ordering::Relaxed) {
         // SAFETY: the kernel hands over a valid one; each of these signals has an address, or one of no meaning.
         let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
-        let mut text = Text { bytes: [0; BYTES_MAX], len: 0 };
-        // Cut where it is too long.
-        let _ = describe(&mut text, signal, code, address);
-        emit(&text.bytes[..text.len]);
+        describe(&Log::open(), signal, code, address);
     }
     // SAFETY: the action is the default again (SA_RESETHAND), so this ends the process as if there was no handler.
     unsafe { libc::raise(signal) };
 }
 
-fn describe(out: &mut Text, signal: c_int, code: c_int, address: usize) -> fmt::Result {
-    // SAFETY: both only ask.
-    let (process, now) = unsafe { (libc::getpid(), libc::time(ptr::null_mut())) };
-    let mut line = |text: fmt::Arguments<'_>| writeln!(out, "{process}:signal-handler ({now}) {text}");
+fn describe(log: &Log, signal: c_int, code: c_int, address: usize) {
     if signal == libc::SIGBUS
         && code > 0
         && let Some((path, offset)) = place_of(address)
     {
-        return line(format_args!(
-            "'{path}' cannot be read at offset {offset}: either the disk fails there (see the kernel's log, dmesg), or \
-             somebody has cut the file while it was read. Nothing in it was changed"
+        log.line(format_args!("'{path}' cannot be read at offset {offset}: either the disk fails there,"));
+        log.line(format_args!(
+            "or somebody has cut the file while it was read. See the kernel's log (dmesg)."
         ));
+        return;
     }
-    line(format_args!("=== PINION BUG REPORT START: Cut & paste starting from here ==="))?;
-    line(format_args!("Pinion {} crashed by signal: {signal}, si_code: {code}", env!("CARGO_PKG_VERSION")))?;
+    log.line(format_args!("=== PINION BUG REPORT START: Cut & paste starting from here ==="));
+    log.line(format_args!(
+        "Pinion {} crashed by signal: {signal}, si_code: {code}",
+        env!("CARGO_PKG_VERSION")
+    ));
     if code > 0 {
-        line(format_args!("Accessing address: {address:#x}"))?;
+        log.line(format_args!("Accessing address: {address:#x}"));
     } else {
-        line(format_args!("Another process, or this one, has sent the signal"))?;
+        log.line(format_args!("Another process, or this one, has sent the signal"));
     }
-    line(format_args!("=== PINION BUG REPORT END ==="))
+    log.line(format_args!("=== PINION BUG REPORT END ==="));
 }
 
-fn emit(text: &[u8]) {
-    let log = LOG.load(Ordering::Acquire);
-    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT;
-    // SAFETY: the path ends with 0 and is never freed; the text is as long as it says. Nothing can be done if the log
-    // cannot be written.
-    unsafe {
-        let file = if log.is_null() { libc::STDOUT_FILENO } else { libc::open(log, flags, 0o644) };
-        libc::write(file, text.as_ptr().cast(), text.len());
+struct Log(c_int);
+
+impl Log {
+    fn open() -> Self {
+        let path = LOG.load(Ordering::Acquire);
+        if path.is_null() {
+            return Self(libc::STDOUT_FILENO);
+        }
+        // SAFETY: the path ends with 0 and is never freed.
+        Self(unsafe { libc::open(path, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT, 0o644) })
+    }
+
+    /// As Redis marks the lines of its handler.
+    fn line(&self, text: fmt::Arguments<'_>) {
+        // SAFETY: both only ask.
+        let (process, now) = unsafe { (libc::getpid(), libc::time(ptr::null_mut())) };
+        let mut line = Text { bytes: [0; LINE_BYTES_MAX], len: 0 };
+        if writeln!(line, "{process}:signal-handler ({now}) {text}").is_err() {
+            line.bytes[LINE_BYTES_MAX - 1] = b'\n';
+        }
+        // SAFETY: so many bytes are there. Nothing can be done if the log cannot be written.
+        unsafe { libc::write(self.0, line.bytes.as_ptr().cast(), line.len) };
     }
 }
 
 /// Text without an allocation.
 struct Text {
-    bytes: [u8; BYTES_MAX],
+    bytes: [u8; LINE_BYTES_MAX],
     len: usize,
 }
 
