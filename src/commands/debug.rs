@@ -13,11 +13,13 @@ use crate::command_table::{
 };
 use crate::config::rewrite;
 use crate::disk::AlignedBuffer;
-use crate::keyspace::{Entry, TableShape, Ttl};
+use crate::keyspace::{Entry, TableShape, Ttl, ValueRef};
 use crate::persistence::load::{ReloadOrder, Which};
 use crate::resp::Reply;
 use crate::session::{CoreState, Session};
 use crate::shard::{CommandError, CommandResult, Shard, shard_of_key};
+use crate::types::encoding::quicklist::NodeRef;
+use crate::types::{List, Value};
 use digest::{DatabaseDigest, Digest};
 use std::sync::atomic::Ordering;
 
@@ -259,7 +261,8 @@ fn collect(core: &mut CoreState, asker: Asker, args: Args<'_>) -> Contribution {
         }
         Action::Object(key) => {
             let clock = core.shard.access_clock;
-            Box::new(keyspace.find(key).map(|entry| describe(entry, clock)))
+            let node_limit = core.shard.options.encoding.list_max_listpack_size;
+            Box::new(keyspace.find(key).map(|entry| describe(entry, clock, node_limit)))
         }
         Action::JournalStart => {
             if !core.shard.effects.journal.is_on() {
@@ -356,18 +359,35 @@ fn exists(parts: Vec<Contribution>) -> CommandResult {
 }
 
 /// DEBUG OBJECT's line. Strings are not compressed in the length it tells.
-fn describe(entry: Entry<'_>, clock: u32) -> String {
+fn describe(entry: Entry<'_>, clock: u32, node_limit: i64) -> String {
     let value = entry.as_string();
     let number = value.and_then(|string| string.as_i64()).filter(|_| entry.encoding().as_str() == "int");
     let shared = number.is_some_and(|number| (0..SHARED_INTEGERS).contains(&number));
     let length = value.map_or(0, |string| serialized_length(string.as_i64(), string.len()));
     let idle = clock.wrapping_sub(entry.access()) & 0x00ff_ffff;
     format!(
-        "Value at:{:p} refcount:{} encoding:{} serializedlength:{length} lru:{} lru_seconds_idle:{idle}",
+        "Value at:{:p} refcount:{} encoding:{} serializedlength:{length} lru:{} lru_seconds_idle:{idle}{}",
         entry.key().as_ptr(),
         if shared { i32::MAX } else { 1 },
         entry.encoding().as_str(),
         entry.access(),
+        match entry.value() {
+            ValueRef::Boxed(Value::List(list)) => describe_nodes(list, node_limit),
+            _ => String::new(),
+        },
+    )
+}
+
+/// What DEBUG OBJECT tells of a list. The limit is the one of now: a list does not keep its own.
+fn describe_nodes(list: &List, node_limit: i64) -> String {
+    let nodes = list.nodes();
+    let limit = node_limit.clamp(-5, (1 << 15) - 1);
+    format!(
+        " ql_nodes:{} ql_avg_node:{:.2} ql_listpack_max:{limit} ql_compressed:{} ql_uncompressed_size:{}",
+        nodes.len(),
+        list.len() as f64 / nodes.len() as f64,
+        u8::from(list.is_compressing()),
+        nodes.iter().map(NodeRef::bytes).sum::<usize>(),
     )
 }
 

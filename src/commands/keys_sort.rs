@@ -242,7 +242,7 @@ fn elements(ctx: &mut Context<'_>, key: &[u8], reversed: bool) -> Result<Element
     let name = entry.type_name();
     match (name, entry.value()) {
         (TypeName::List, ValueRef::Boxed(Value::List(list))) => {
-            texts = list.iter().map(Entry::to_vec).collect()
+            list.for_each(|element| texts.push(element.to_vec()));
         }
         (TypeName::Set, ValueRef::Packed(packed)) => {
             packed.as_set().ok_or(CommandError::WrongType)?.for_each(|member| texts.push(member.to_vec()));

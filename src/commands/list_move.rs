@@ -13,7 +13,6 @@ use crate::command_table::{
 use crate::resp::{Argv, ArgvBuf, Reply, Value};
 use crate::shard::{CommandError, CommandResult, Context};
 use crate::types::List;
-use crate::types::encoding::Entry;
 use crate::types::encoding::quicklist::End;
 
 pub(super) const COMMANDS: &[&CommandSpec] = &[&LMOVE, &RPOPLPUSH, &LMPOP];
@@ -99,7 +98,7 @@ impl<'a> Move<'a> {
             // In place, so that a list of one element does not vanish in between.
             let rotated = ctx.update(self.source, false, |list: &mut List, limits| {
                 list.push(self.to, &element, limits);
-                list.pop(self.from, |_| ());
+                list.pop(self.from, limits, |_| ());
             });
             rotated?;
             ctx.announce(self.destination, push_event(self.to));
@@ -135,7 +134,7 @@ pub(super) fn plan_move(moved: &Move<'_>) -> Box<dyn Plan> {
 
 /// The element that would move.
 fn look(ctx: &mut Context<'_>, key: &[u8], end: End) -> Result<Option<Vec<u8>>, CommandError> {
-    Ok(list_at(ctx, key)?.and_then(|list| list.peek(end)).map(Entry::to_vec))
+    Ok(list_at(ctx, key)?.and_then(|list| list.peek(end, |entry| entry.to_vec())))
 }
 
 /// Both halves are one change: the other one declares it.

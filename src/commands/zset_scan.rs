@@ -1,5 +1,6 @@
 //! Some members of a sorted set: at random (ZRANDMEMBER), or a few with each call (ZSCAN).
 
+use super::collection_random::refuse_endless;
 use super::collection_scan::{ScanOptions, parse_cursor, write_cursor};
 use super::zset::{MembersReply, read_zset};
 use crate::base::double;
@@ -49,6 +50,7 @@ fn zrandmember(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>)
     }
     // The random numbers are drawn from a generator of its own, since the set is borrowed from the shard.
     let mut random = crate::base::random::Random::from_seed(ctx.random());
+    let bytes_max = ctx.reply_bytes_max;
     let Some(set) = read_zset(ctx, key)?.filter(|_| count != 0) else {
         reply.array(0);
         return Ok(());
@@ -64,15 +66,19 @@ fn zrandmember(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>)
         });
         return Ok(());
     }
+    if count < 0 {
+        refuse_endless(count, bytes_max)?;
+    }
     let mut members = MembersReply::begin(reply, wanted, with_scores);
     let mut emit = |rank: usize| {
         set.visit(rank..rank + 1, false, |member, score| {
             members.member(member, score);
             ControlFlow::Continue(())
         });
+        members.reply.bytes() <= bytes_max
     };
     if count < 0 {
-        (0..wanted).for_each(|_| emit(random.index(len)));
+        (0..wanted).all(|_| emit(random.index(len)));
         return Ok(());
     }
     // Floyd's way to draw different numbers; then shuffled, since it favours the order.
@@ -87,7 +93,7 @@ fn zrandmember(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>)
     for at in (1..ranks.len()).rev() {
         ranks.swap(at, random.index(at + 1));
     }
-    ranks.into_iter().for_each(emit);
+    ranks.into_iter().all(emit);
     Ok(())
 }
 

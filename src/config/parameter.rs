@@ -233,6 +233,7 @@ pub const LOGFILE: Param<Text> = Param::named("logfile");
 pub const SLOWLOG_LOG_SLOWER_THAN: Param<i64> = Param::named("slowlog-log-slower-than");
 pub const SLOWLOG_MAX_LEN: Param<u64> = Param::named("slowlog-max-len");
 pub const LATENCY_MONITOR_THRESHOLD: Param<u64> = Param::named("latency-monitor-threshold");
+pub const CRASH_LOG_ENABLED: Param<bool> = Param::named("crash-log-enabled");
 pub const LATENCY_TRACKING: Param<bool> = Param::named("latency-tracking");
 pub const LATENCY_TRACKING_INFO_PERCENTILES: Param<f64> = Param::named("latency-tracking-info-percentiles");
 pub const NOTIFY_KEYSPACE_EVENTS: Param<Events> = Param::named("notify-keyspace-events");

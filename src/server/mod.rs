@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::config::parameter::*;
 use crate::dispatch::Message;
 use crate::net::{BindAddress, Doorbell, ListenError, Listener, RingError};
-use crate::observability::{Level, Logger};
+use crate::observability::{Level, Logger, crash_report};
 use crate::persistence::aof::store::StoreError;
 use crate::persistence::export::{ExportError, Exported, export};
 use crate::persistence::load::{self, Feeds, Job, LoadError, Source};
@@ -50,6 +50,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter();
     let program = arguments.next().unwrap_or_default();
     let flag = cli::flag_of_program(&program).map(OsString::from);
+    crash_report::enable(true);
+    crash_report::install();
     match cli::read(flag.into_iter().chain(arguments), &mut os_files::OsFiles) {
         Request::Exit { text, code: 0 } => {
             print!("{text}");
@@ -351,6 +353,10 @@ fn start_core(plan: CorePlan, cpu: usize) -> Result<JoinHandle<()>, StartError> 
 fn open_log(config: &Config) -> Result<Logger, StartError> {
     let file = config.get(LOGFILE);
     let file = (!file.is_empty()).then(|| path_of(file));
+    crash_report::enable(config.get(CRASH_LOG_ENABLED));
+    if let Some(path) = &file {
+        crash_report::report_to(&std::path::absolute(path).map_err(StartError::Log)?);
+    }
     Logger::new(Level::from(config.get(LOGLEVEL)), file.as_deref()).map_err(StartError::Log)
 }
 

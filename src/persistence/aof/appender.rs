@@ -131,3 +131,43 @@ impl Appender {
         self.epoch
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::segment::Action;
+    use super::*;
+
+    /// A rewrite began while the first records since the last write were still to come: the old segment believed that
+    /// they were its own and was never complete, so that the server did not end.
+    #[test]
+    fn what_waits_behind_a_cut_is_not_of_the_segment_before() {
+        for before in [0, 1] {
+            let (mut journal, mut appender) = (Journal::default(), Appender::new(0, 1));
+            journal.start(0);
+            appender.begin(1, 7, Policy::EverySecond, 0);
+            let set = |journal: &mut Journal| {
+                journal.effect(0, [&b"SET"[..], b"k", b"v"].into_iter());
+                journal.seal();
+            };
+            (0..before).for_each(|_| set(&mut journal));
+            appender.collect(&mut journal, false, 0);
+            assert!(!appender.log().expect("it is on").is_durable() || before == 0);
+            journal.cut(2);
+            set(&mut journal);
+            appender.collect(&mut journal, false, 0);
+            assert!(!journal.has_sealed());
+            appender.log().expect("it is on").hurry();
+            let mut written = Vec::new();
+            while let Some((generation, action)) = appender.log().and_then(|log| log.next(0)) {
+                let Action::Write { buffer, bytes, .. } = action else { panic!("writes are synced at once") };
+                written.push(generation);
+                let completion =
+                    Completion { buffer: Some(buffer), written: Ok(bytes), synced: Some(Ok(())) };
+                appender.completed(generation, completion, 0);
+            }
+            let log = appender.log().expect("it is on");
+            assert!(log.is_durable() && !log.is_behind(), "{before} before");
+            assert_eq!((written.len(), log.durable()), (before + 1, before as u64 + 1));
+        }
+    }
+}

@@ -25,6 +25,11 @@ impl Log {
         Self { run, policy, faults, segments: VecDeque::from([(generation, writer)]), syncs_slow: 0 }
     }
 
+    /// See [`SegmentWriter::set_write_bytes_max`].
+    pub fn set_write_bytes_max(&mut self, bytes: usize) {
+        self.segments.iter_mut().for_each(|(_, writer)| writer.set_write_bytes_max(bytes));
+    }
+
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
         self.segments.iter_mut().for_each(|(_, writer)| writer.set_policy(policy));
@@ -54,7 +59,9 @@ impl Log {
     /// From here on records go to the segment of another generation.
     pub fn rotate(&mut self, generation: u64, now_ms: u64) {
         assert!(generation > self.generation(), "generations are in order");
-        self.current_mut().finish();
+        // What is outside now is for the next segment.
+        self.current_mut().offer(0, now_ms);
+        self.current_mut().hurry();
         let writer = SegmentWriter::new(self.run, self.policy, self.taken(), now_ms, self.faults);
         self.segments.push_back((generation, writer));
     }

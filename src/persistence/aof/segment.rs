@@ -39,6 +39,8 @@ const SYNC_SLOW_MS: u64 = 2000;
 const SPARE_BYTES_MAX: usize = 1 << 20;
 /// Memory for records while many are written: what a batch has by then, and a turn adds to it.
 const LARGE_BYTES: usize = 2 << 20;
+/// One write; the kernel takes somewhat less than 2 GiB at once.
+const WRITE_BYTES_MAX: usize = 1 << 30;
 
 /// `appendfsync`
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,6 +82,8 @@ struct Chunk {
     /// Of these the first are a copy of the end of the chunk before.
     copied: usize,
     last: u64,
+    /// It ends within a record, which the next one has the rest of: when it is durable, nothing more is to be read.
+    goes_on: bool,
 }
 
 impl Chunk {
@@ -111,7 +115,7 @@ pub struct SegmentWriter {
     outside: usize,
     /// Since when the open chunk has news, or there are records outside.
     open_since_ms: u64,
-    /// To be written, in order; more than one only after a failure, or if the disk is slow.
+    /// To be written, in order; more than one only after a failure, if the disk is slow, or if one write was too large.
     queue: VecDeque<Chunk>,
     in_flight: Option<InFlight>,
     ahead: Ahead,
@@ -133,6 +137,7 @@ pub struct SegmentWriter {
     spare: Vec<AlignedBuffer>,
     spare_bytes: usize,
     large: Vec<AlignedBuffer>,
+    write_bytes_max: usize,
 }
 
 impl InFlight {
@@ -168,7 +173,14 @@ impl SegmentWriter {
             spare: Vec::new(),
             spare_bytes: 0,
             large: Vec::new(),
+            write_bytes_max: WRITE_BYTES_MAX,
         }
+    }
+
+    /// Lets writes be smaller than the kernel's limit asks for, in whole blocks.
+    pub fn set_write_bytes_max(&mut self, bytes: usize) {
+        assert!(bytes > 0 && bytes.is_multiple_of(BLOCK), "whole blocks");
+        self.write_bytes_max = bytes;
     }
 
     pub fn set_policy(&mut self, policy: Policy) {
@@ -226,12 +238,6 @@ impl SegmentWriter {
     /// Writes and syncs everything as soon as it can, whatever the policy.
     pub fn hurry(&mut self) {
         self.hurried = true;
-    }
-
-    /// Nothing comes after what it has: what waits outside is for the next segment.
-    pub fn finish(&mut self) {
-        self.outside = 0;
-        self.hurry();
     }
 
     /// What to do now, if anything: W4.
@@ -376,6 +382,7 @@ impl SegmentWriter {
             buffer: AlignedBuffer::default(),
             copied: 0,
             last: self.open.last,
+            goes_on: false,
         };
         if whole < self.open.buffer.len() {
             next.buffer = self.spare.pop().unwrap_or_default();
@@ -387,7 +394,18 @@ impl SegmentWriter {
             next.buffer.extend_from_slice(&self.open.buffer.bytes()[whole..]);
         }
         next.copied = next.buffer.len();
-        self.queue.push_back(std::mem::replace(&mut self.open, next));
+        let mut chunk = std::mem::replace(&mut self.open, next);
+        while chunk.buffer.len() > self.write_bytes_max {
+            let (piece, behind) = chunk.buffer.bytes().split_at(self.write_bytes_max);
+            let [mut buffer, mut rest] = [piece, behind].map(|part| AlignedBuffer::with_capacity(part.len()));
+            buffer.extend_from_slice(piece);
+            rest.extend_from_slice(behind);
+            let (at, copied) = (chunk.at, chunk.copied.min(piece.len()));
+            self.queue.push_back(Chunk { at, buffer, copied, last: chunk.last, goes_on: true });
+            let at = at + self.write_bytes_max as u64;
+            chunk = Chunk { at, buffer: rest, copied: 0, last: chunk.last, goes_on: false };
+        }
+        self.queue.push_back(chunk);
     }
 
     /// An action is over.
@@ -439,7 +457,9 @@ impl SegmentWriter {
         self.sync_failed = false;
         let covered = std::mem::take(&mut self.unsynced_bytes);
         while let Some(chunk) = self.unsynced.pop_front() {
-            (self.durable, self.durable_end) = (chunk.last, chunk.end());
+            if !chunk.goes_on {
+                (self.durable, self.durable_end) = (chunk.last, chunk.end());
+            }
             self.recycle(chunk.buffer);
         }
         // As much as is used up to the next sync, if as much comes.
@@ -570,6 +590,74 @@ mod tests {
         assert!(matches!(writer.next(1000), Some(Action::Sync)));
         writer.completed(Completion { buffer: None, written: Ok(0), synced: OK }, 1001);
         assert_eq!((writer.durable(), writer.due_at_ms()), (1, None));
+    }
+
+    #[test]
+    fn what_is_too_large_for_one_write_is_durable_with_the_last() {
+        let mut writer = writer(Policy::EverySecond);
+        writer.set_write_bytes_max(2 * BLOCK);
+        let records: Vec<u8> = (0..5 * BLOCK).map(|at| (at / 10) as u8).collect();
+        let mut buffer = AlignedBuffer::default();
+        buffer.extend_from_slice(&records);
+        assert!(!writer.offer(records.len(), 0) && writer.offer(records.len(), BATCH_MS));
+        writer.hand_over(buffer, 7, BATCH_MS);
+        writer.hurry();
+        let mut found = Vec::new();
+        for number in 0..3 {
+            let (at, buffer, bytes, sync) = write(writer.next(BATCH_MS));
+            assert_eq!((at, bytes, sync), (START + found.len() as u64, 2 * BLOCK, WriteSync::File));
+            found.extend_from_slice(&buffer.bytes()[..bytes]);
+            assert_eq!(writer.durable(), 0, "piece {number}");
+            writer.completed(ended(buffer, bytes, OK), BATCH_MS);
+        }
+        assert_eq!((writer.durable(), writer.is_durable()), (7, true));
+        let mark = encode_mark(1, START + records.len() as u64, START, (BLOCK - MARK_BYTES) as u32);
+        assert_eq!(found[..records.len() + MARK_BYTES], [&records[..], &mark].concat());
+        assert!(found[records.len() + MARK_BYTES..].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn memory_is_handed_over_and_comes_back() {
+        let mut writer = writer(Policy::EverySecond);
+        let mut addresses = Vec::new();
+        for round in 0..20 {
+            let mut buffer = writer.lend(true);
+            buffer.extend_from_slice(&vec![1; BATCH_BYTES]);
+            let address = buffer.bytes().as_ptr() as usize;
+            assert!(writer.offer(buffer.len(), 0), "a full batch does not wait");
+            writer.hand_over(buffer, round + 1, 0);
+            let (_, buffer, bytes, sync) = write(writer.next(0));
+            assert_eq!(buffer.bytes().as_ptr() as usize, address, "no copy");
+            addresses.push(address);
+            writer.completed(ended(buffer, bytes, (sync != WriteSync::Nothing).then_some(Ok(()))), 0);
+        }
+        addresses.sort_unstable();
+        addresses.dedup();
+        assert!(addresses.len() <= 2 + UNSYNCED_BYTES_MAX / BATCH_BYTES, "{}", addresses.len());
+    }
+
+    #[test]
+    fn a_slow_disk_finds_the_chunks_in_order() {
+        let mut writer = writer(Policy::No);
+        writer.append(&[9; 100], 1, 0);
+        let (at, first, bytes, _) = write(writer.next(BATCH_MS));
+        for last in 2..5 {
+            let mut buffer = AlignedBuffer::default();
+            buffer.extend_from_slice(&vec![last as u8; BATCH_BYTES]);
+            assert!(writer.offer(buffer.len(), 0), "even while a write is under way");
+            writer.hand_over(buffer, last, 0);
+            assert!(writer.next(0).is_none());
+        }
+        assert_eq!(writer.waiting_bytes() / BATCH_BYTES, 3);
+        assert!(!writer.offer(BATCH_BYTES - 1, 0));
+        writer.completed(ended(first, bytes, None), 0);
+        let mut expected = at + bytes as u64;
+        for last in 2..5 {
+            let (at, buffer, bytes, _) = write(writer.next(0));
+            assert_eq!((at, buffer.bytes()[0], bytes % BLOCK), (expected, last, 0), "W4");
+            expected += bytes as u64;
+            writer.completed(ended(buffer, bytes, None), 0);
+        }
     }
 
     #[test]

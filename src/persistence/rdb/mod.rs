@@ -51,7 +51,7 @@ pub const VERSION: u16 = 10;
 pub const VERSION_MAX: u16 = 13;
 
 /// The first that holds deadlines of fields: that of Redis 7.4.
-const VERSION_OF_FIELD_DEADLINES: u16 = 12;
+pub const VERSION_OF_FIELD_DEADLINES: u16 = 12;
 
 /// The one of Valkey 9, which counts apart from Redis since then: the format of Redis 7.2, with a type of its own for
 /// deadlines of fields. Files say `VALKEY080`.
