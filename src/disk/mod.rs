@@ -28,6 +28,16 @@ pub fn reason(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
+/// What is durable when a write is over that was done whole.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WriteSync {
+    Nothing,
+    /// What it has written, and nothing else: writes before it may still be lost.
+    Written,
+    /// The whole file.
+    File,
+}
+
 /// One directory and the files in it.
 pub trait Disk {
     type Contents: Deref<Target = [u8]>;

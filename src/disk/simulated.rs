@@ -55,6 +55,8 @@ struct Write {
     bytes: Vec<u8>,
     /// A failed sync has dropped it: it will never be durable.
     is_lost: bool,
+    /// It has made itself durable, and replaces what earlier writes may still bring.
+    is_durable: bool,
 }
 
 impl SimulatedDisk {
@@ -96,12 +98,28 @@ impl SimulatedDisk {
         Ok(length)
     }
 
+    /// As `write_at`; if all of it is written, it survives a crash, and nothing else that was not synced does for that.
+    pub fn write_durably_at(&self, name: &str, at: u64, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.write_at(name, at, bytes)?;
+        let state = &mut *self.state.borrow_mut();
+        let file = state.find(name)?;
+        if state.fails(state.rates.sync_error) {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        if length > 0
+            && let Some(write) = state.files[file].unsynced.last_mut()
+        {
+            write.is_durable = true;
+        }
+        Ok(length)
+    }
+
     pub fn sync_file(&self, name: &str) -> io::Result<()> {
         let state = &mut *self.state.borrow_mut();
         let file = state.find(name)?;
         if state.fails(state.rates.sync_error) {
             for write in &mut state.files[file].unsynced {
-                write.is_lost |= state.random.below(2) == 0;
+                write.is_lost |= !write.is_durable && state.random.below(2) == 0;
             }
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
@@ -172,7 +190,7 @@ impl Change {
 impl File {
     fn write(&mut self, at: usize, bytes: &[u8]) {
         put(&mut self.visible, at, bytes);
-        self.unsynced.push(Write { at, bytes: bytes.to_vec(), is_lost: false });
+        self.unsynced.push(Write { at, bytes: bytes.to_vec(), is_lost: false, is_durable: false });
     }
 
     fn sync(&mut self) {
@@ -184,6 +202,7 @@ impl File {
     fn crash(&mut self, random: &mut Random) {
         for write in self.unsynced.drain(..).filter(|write| !write.is_lost) {
             match random.below(4) {
+                _ if write.is_durable => put(&mut self.durable, write.at, &write.bytes),
                 0 => put(&mut self.durable, write.at, &write.bytes),
                 1 => {
                     let end = random.index(write.bytes.len() + 1);
@@ -285,6 +304,23 @@ mod tests {
             }
         }
         assert!(kept > 0 && lost > 0 && torn > 0);
+    }
+
+    #[test]
+    fn a_write_that_is_durable_itself_saves_nothing_else() {
+        let (mut kept, mut lost) = (0, 0);
+        for seed in 0..100 {
+            let disk = SimulatedDisk::new(seed);
+            disk.create("a", &[0; 2 * BLOCK]).expect("no faults");
+            disk.sync().expect("no faults");
+            disk.write_at("a", 0, &[1; 2 * BLOCK]).expect("no faults");
+            disk.write_durably_at("a", BLOCK as u64, &[2; BLOCK]).expect("no faults");
+            disk.crash();
+            let after = disk.read("a").expect("its name is durable");
+            assert_eq!(after[BLOCK..], [2; BLOCK]);
+            *if after[..BLOCK] == [1; BLOCK] { &mut kept } else { &mut lost } += 1;
+        }
+        assert!(kept > 0 && lost > 0);
     }
 
     #[test]

@@ -8,8 +8,10 @@
 
 use crate::config::choices::AppendFsync;
 use crate::config::parameter::{APPENDFSYNC, NO_APPENDFSYNC_ON_REWRITE};
+use crate::disk::{AlignedBuffer, WriteSync};
 use crate::dispatch::Dispatch;
 use crate::net::{FileId, Ring};
+use crate::persistence::aof::ahead::{PIECE_BYTES, Zeros};
 use crate::persistence::aof::segment::{Action, Completion, Policy};
 use crate::session::CoreState;
 use std::io;
@@ -21,12 +23,21 @@ const REOPEN_MS: u64 = 1000;
 
 #[derive(Default)]
 pub struct AppendOnly {
-    /// By generation, the segments that are open.
-    files: Vec<(u64, FileId)>,
+    /// The segments that are open.
+    files: Vec<Segment>,
+    /// What is written ahead of the records.
+    zeros: Option<AlignedBuffer>,
     policy: Option<Policy>,
     failing: bool,
     /// A segment could not be opened: until when nothing is tried, and what was to be done.
     postponed: Option<(u64, u64, Action)>,
+}
+
+struct Segment {
+    generation: u64,
+    file: FileId,
+    /// The same file: zeros are written beside the records.
+    ahead: FileId,
 }
 
 fn policy(core: &CoreState) -> Policy {
@@ -62,6 +73,13 @@ pub fn begin(core: &mut CoreState) {
     core.acknowledge.switch(policy == Policy::Always);
 }
 
+impl Segment {
+    fn close(self, ring: &mut Ring) {
+        ring.close_file(self.file);
+        ring.close_file(self.ahead);
+    }
+}
+
 impl AppendOnly {
     /// An operation of a segment is over.
     pub fn completed(
@@ -71,9 +89,16 @@ impl AppendOnly {
         file: FileId,
         mut completion: Completion,
     ) {
-        let Some((generation, _)) = self.files.iter().find(|(_, other)| *other == file).copied() else {
+        let is_of = |segment: &&Segment| segment.file == file || segment.ahead == file;
+        let Some(&Segment { generation, ahead, .. }) = self.files.iter().find(is_of) else { return };
+        if file == ahead {
+            self.zeros = completion.buffer;
+            let now_ms = now_ms(core);
+            if let Some(log) = core.appender.log() {
+                log.zeros_written(generation, completion.written, now_ms);
+            }
             return;
-        };
+        }
         let planted = core.shared.append_only.planted_sync_error.load(Relaxed);
         if planted != 0 {
             completion.synced = completion.synced.map(|_| Err(planted));
@@ -85,8 +110,8 @@ impl AppendOnly {
     }
 
     fn close(&mut self, ring: &mut Ring, generation: u64) {
-        if let Some(index) = self.files.iter().position(|(other, _)| *other == generation) {
-            ring.close_file(self.files.swap_remove(index).1);
+        if let Some(index) = self.files.iter().position(|segment| segment.generation == generation) {
+            self.files.swap_remove(index).close(ring);
         }
     }
 
@@ -111,6 +136,7 @@ impl AppendOnly {
         }
         appender.collect(&mut shard.effects.journal, now_ms);
         self.act(core, ring, now_ms);
+        self.write_zeros(core, ring, now_ms);
         self.show(core);
     }
 
@@ -139,9 +165,8 @@ impl AppendOnly {
         self.policy = None;
         self.postponed = None;
         self.failing = false;
-        for (_, file) in self.files.drain(..) {
-            ring.close_file(file);
-        }
+        self.files.drain(..).for_each(|segment| segment.close(ring));
+        self.zeros = None;
         let figures = &core.shared.append_only.cores[core.index];
         figures.error.store(0, Relaxed);
         figures.bytes.store(0, Relaxed);
@@ -179,9 +204,24 @@ impl AppendOnly {
         }
     }
 
+    /// Ahead of the records, if that is of use and the segment is open.
+    fn write_zeros(&mut self, core: &mut CoreState, ring: &mut Ring, now_ms: u64) {
+        let log = core.appender.log().expect("it is on");
+        let Some(segment) = self.files.iter().find(|segment| segment.generation == log.generation()) else {
+            return;
+        };
+        let Some((_, Zeros { at, bytes })) = log.next_zeros(now_ms) else { return };
+        let buffer = self.zeros.take().unwrap_or_else(|| {
+            let mut buffer = AlignedBuffer::default();
+            buffer.extend_from_slice(&vec![0; PIECE_BYTES]);
+            buffer
+        });
+        ring.write_file(segment.ahead, at, buffer, bytes, WriteSync::Nothing);
+    }
+
     fn file(&mut self, core: &CoreState, ring: &mut Ring, generation: u64) -> io::Result<FileId> {
-        if let Some((_, file)) = self.files.iter().find(|(other, _)| *other == generation) {
-            return Ok(*file);
+        if let Some(segment) = self.files.iter().find(|segment| segment.generation == generation) {
+            return Ok(segment.file);
         }
         let shared = &core.shared.append_only;
         let files = shared.files().expect("the file is on");
@@ -193,8 +233,9 @@ impl AppendOnly {
                  written through the page cache",
             );
         }
+        let ahead = ring.attach_file(opened.file.try_clone()?);
         let file = ring.attach_file(opened.file);
-        self.files.push((generation, file));
+        self.files.push(Segment { generation, file, ahead });
         Ok(file)
     }
 

@@ -1,7 +1,8 @@
 //! One life of a server: from its start to the moment at which it stops.
 
 use pinion::base::random::Random;
-use pinion::disk::{Disk, SimulatedDisk};
+use pinion::disk::{Disk, SimulatedDisk, WriteSync};
+use pinion::persistence::aof::ahead::Zeros;
 use pinion::persistence::aof::faults::Faults;
 use pinion::persistence::aof::format::Header;
 use pinion::persistence::aof::log::Log;
@@ -37,6 +38,8 @@ pub struct Life {
     pub manifest: Manifest,
     rewrite: Rewrite,
     next_generation: u64,
+    /// Pieces of zeros that were written ahead.
+    pub zeros: u64,
     pub rewrites: u64,
 }
 
@@ -53,6 +56,8 @@ struct Node {
     log: Log,
     release: Release,
     in_flight: Vec<(u64, Action)>,
+    /// Zeros on their way.
+    ahead: Option<(u64, Zeros)>,
 }
 
 enum Rewrite {
@@ -89,6 +94,7 @@ impl Life {
             log: Log::new(run, generation, policy, 0, 0, faults),
             release: Release::new(own, shards, faults),
             in_flight: Vec::new(),
+            ahead: None,
         };
         Ok(Self {
             number,
@@ -105,6 +111,7 @@ impl Life {
             next_generation: generation + 1,
             manifest,
             rewrite: Rewrite::None,
+            zeros: 0,
             rewrites: 0,
         })
     }
@@ -197,12 +204,16 @@ impl Life {
     fn act(&mut self, shard: usize) -> bool {
         let node = &mut self.nodes[shard];
         let action = node.log.next(self.now_ms);
+        if node.ahead.is_none() {
+            node.ahead = node.log.next_zeros(self.now_ms);
+        }
         let acts = action.is_some();
         node.in_flight.extend(action);
         acts
     }
 
     fn complete(&mut self, disk: &SimulatedDisk, random: &mut Random, shard: usize) {
+        self.complete_zeros(disk, random, shard);
         let node = &mut self.nodes[shard];
         if node.in_flight.is_empty() {
             return;
@@ -219,6 +230,16 @@ impl Life {
             }
         }
         self.settle(shard);
+    }
+
+    fn complete_zeros(&mut self, disk: &SimulatedDisk, random: &mut Random, shard: usize) {
+        let node = &mut self.nodes[shard];
+        if node.ahead.is_some() && random.below(2) == 0 {
+            let (generation, zeros) = node.ahead.take().expect("just seen");
+            let written = write_zeros(disk, &segment_name(NAME, generation, shard as u32), zeros);
+            node.log.zeros_written(generation, written, self.now_ms);
+            self.zeros += 1;
+        }
     }
 
     fn deliver(&mut self, random: &mut Random) {
@@ -349,7 +370,10 @@ impl Life {
         for _ in 0..60 {
             self.now_ms += 100;
             for shard in 0..self.shards {
-                while self.act(shard) || !self.nodes[shard].in_flight.is_empty() {
+                while self.act(shard)
+                    || !self.nodes[shard].in_flight.is_empty()
+                    || self.nodes[shard].ahead.is_some()
+                {
                     self.complete(disk, random, shard);
                 }
             }
@@ -366,6 +390,11 @@ impl Life {
     /// The process is killed: what was under way may still reach the disk, or some of it.
     pub fn stop(&mut self, disk: &SimulatedDisk, random: &mut Random) {
         for (shard, node) in self.nodes.iter_mut().enumerate() {
+            if let Some((generation, zeros)) = node.ahead.take()
+                && random.below(2) == 0
+            {
+                let _ = write_zeros(disk, &segment_name(NAME, generation, shard as u32), zeros);
+            }
             for (generation, action) in node.in_flight.drain(..) {
                 if random.below(2) == 0 {
                     perform(disk, &segment_name(NAME, generation, shard as u32), action);
@@ -383,6 +412,11 @@ fn create_segments(disk: &SimulatedDisk, run: u64, generation: u64, shards: usiz
     Ok(())
 }
 
+fn write_zeros(disk: &SimulatedDisk, name: &str, zeros: Zeros) -> Result<usize, i32> {
+    let written = disk.write_at(name, zeros.at, &vec![0; zeros.bytes]);
+    written.map_err(|error| error.raw_os_error().expect("an error of the system"))
+}
+
 fn perform(disk: &SimulatedDisk, name: &str, action: Action) -> Completion {
     let errno = |error: io::Error| error.raw_os_error().expect("an error of the system");
     match action {
@@ -390,9 +424,18 @@ fn perform(disk: &SimulatedDisk, name: &str, action: Action) -> Completion {
             Completion { buffer: None, written: Ok(0), synced: Some(disk.sync_file(name).map_err(errno)) }
         }
         Action::Write { at, mut buffer, bytes, sync } => {
-            let written = disk.write_at(name, at, &buffer.padded()[..bytes]).map_err(errno);
+            let padded = &buffer.padded()[..bytes];
+            let written = match sync {
+                WriteSync::Written => disk.write_durably_at(name, at, padded),
+                WriteSync::Nothing | WriteSync::File => disk.write_at(name, at, padded),
+            };
+            let written = written.map_err(errno);
             let is_whole = written == Ok(bytes);
-            let synced = (sync && is_whole).then(|| disk.sync_file(name).map_err(errno));
+            let synced = match sync {
+                WriteSync::Written if is_whole => Some(Ok(())),
+                WriteSync::File if is_whole => Some(disk.sync_file(name).map_err(errno)),
+                _ => None,
+            };
             Completion { buffer: Some(buffer), written, synced }
         }
     }

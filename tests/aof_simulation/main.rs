@@ -51,6 +51,7 @@ fn what_is_acknowledged_is_kept_and_nothing_is_half() {
     }
     println!("{seeds} seeds: {all:?}");
     // A simulation in which nothing happens proves nothing.
-    let all_seen = [all.torn, all.incomplete, all.failures, all.rewrites, all.refused, all.drained];
+    let all_seen =
+        [all.torn, all.incomplete, all.failures, all.rewrites, all.zeros, all.refused, all.drained];
     assert!(all_seen.iter().all(|count| *count > seeds / 20), "{all:?}");
 }

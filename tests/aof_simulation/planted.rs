@@ -8,6 +8,8 @@ use std::panic::{self, AssertUnwindSafe};
 const PLANTED: &[(Fault, u64)] = &[
     (Fault::DurableBeforeSync, 100),
     (Fault::SyncTriedAgain, 300),
+    (Fault::WrittenTakenForFile, 300),
+    (Fault::ZerosOverRecords, 300),
     (Fault::PartialBlockForgotten, 20),
     (Fault::ShortWriteUnnoticed, 300),
     (Fault::PreviousSegmentForgotten, 3000),

@@ -21,6 +21,7 @@ pub struct Seen {
     pub incomplete: u64,
     pub gaps: u64,
     pub rewrites: u64,
+    pub zeros: u64,
     /// Lives in which calls failed.
     pub failures: u64,
     /// Damage that was refused.
@@ -39,6 +40,7 @@ impl Seen {
         self.incomplete += other.incomplete;
         self.gaps += other.gaps;
         self.rewrites += other.rewrites;
+        self.zeros += other.zeros;
         self.failures += other.failures;
         self.refused += other.refused;
         self.drained += other.drained;
@@ -142,6 +144,7 @@ impl World {
         self.seen.acknowledged += life.acknowledged.iter().sum::<u64>();
         self.seen.transactions += life.transactions.len() as u64;
         self.seen.rewrites += life.rewrites;
+        self.seen.zeros += life.zeros;
         self.tell(|| {
             let journals: Vec<usize> = life.journals.iter().map(Vec::len).collect();
             format!("  {:?}, journalled {journals:?}, acknowledged {:?}", life.policy, life.acknowledged)

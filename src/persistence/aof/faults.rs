@@ -7,6 +7,10 @@ pub enum Fault {
     DurableBeforeSync,
     /// After a failed sync another sync is tried, and nothing is written again.
     SyncTriedAgain,
+    /// A write that makes itself durable counts as a sync of all writes before it.
+    WrittenTakenForFile,
+    /// Zeros are written ahead where records may be on their way.
+    ZerosOverRecords,
     /// A write begins its first block with what is new in it.
     PartialBlockForgotten,
     /// A short write counts as a whole one.

@@ -3,6 +3,7 @@
 //! A rewrite begins a new segment at one moment on all shards; the old one is written to its end beside it. What stands in
 //! the new one counts as durable only when everything in the old one is.
 
+use super::ahead::Zeros;
 use super::faults::{Fault, Faults};
 use super::segment::{Action, Completion, Policy, SegmentWriter};
 use std::collections::VecDeque;
@@ -49,6 +50,19 @@ impl Log {
     /// What to do now, if anything, and in which generation's segment. One action per segment can be under way.
     pub fn next(&mut self, now_ms: u64) -> Option<(u64, Action)> {
         self.segments.iter_mut().find_map(|(generation, writer)| Some((*generation, writer.next(now_ms)?)))
+    }
+
+    /// Zeros to be written ahead of the records, if any, and in which generation's segment. They may be under way beside
+    /// an action.
+    pub fn next_zeros(&mut self, now_ms: u64) -> Option<(u64, Zeros)> {
+        Some((self.generation(), self.current_mut().next_zeros(now_ms)?))
+    }
+
+    pub fn zeros_written(&mut self, generation: u64, written: Result<usize, i32>, now_ms: u64) {
+        // A segment that is complete has no need of them.
+        if let Some((_, writer)) = self.segments.iter_mut().find(|(number, _)| *number == generation) {
+            writer.zeros_written(written, now_ms);
+        }
     }
 
     /// An action is over; the generations whose segments are complete now, so that their files can be closed.

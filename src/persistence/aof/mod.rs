@@ -8,6 +8,7 @@
 //! All of this is pure: bytes and completions in, decisions out. `tests/aof_simulation` runs it over a disk that tears and
 //! loses, with shards that crash at any moment.
 
+pub mod ahead;
 pub mod appender;
 pub mod faults;
 pub mod format;

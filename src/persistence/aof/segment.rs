@@ -16,9 +16,10 @@
 //!   W3  After a failure everything behind `durable()` is written again before anything more counts as durable.
 //!   W4  Chunks follow each other without a gap: each begins with the block in which the one before ends.
 
+use super::ahead::{Ahead, SMALL_BYTES, Zeros};
 use super::faults::{Fault, Faults};
 use super::format::{MARK_BYTES, START, encode_mark};
-use crate::disk::{AlignedBuffer, BLOCK};
+use crate::disk::{AlignedBuffer, BLOCK, WriteSync};
 use std::collections::VecDeque;
 
 /// Without `always`, a write waits for this many bytes...
@@ -45,12 +46,12 @@ pub enum Policy {
 /// What is to be done now; the answer goes to `completed`.
 #[derive(Debug)]
 pub enum Action {
-    /// Writes the padded bytes; then, if told so and all of them were written, syncs.
+    /// Writes the padded bytes; if all of them were written, makes durable what is told.
     Write {
         at: u64,
         buffer: AlignedBuffer,
         bytes: usize,
-        sync: bool,
+        sync: WriteSync,
     },
     Sync,
 }
@@ -90,7 +91,7 @@ struct InFlight {
     /// Without its buffer.
     chunk: Option<Chunk>,
     bytes: usize,
-    syncs: bool,
+    sync: WriteSync,
     since_ms: u64,
     is_slow: bool,
 }
@@ -106,6 +107,9 @@ pub struct SegmentWriter {
     /// To be written, in order; more than one only after a failure.
     queue: VecDeque<Chunk>,
     in_flight: Option<InFlight>,
+    ahead: Ahead,
+    /// Bytes of the last write.
+    group_bytes: usize,
     /// Written, in order.
     unsynced: VecDeque<Chunk>,
     unsynced_bytes: usize,
@@ -123,6 +127,12 @@ pub struct SegmentWriter {
     spare_bytes: usize,
 }
 
+impl InFlight {
+    fn syncs(&self) -> bool {
+        self.sync != WriteSync::Nothing
+    }
+}
+
 impl SegmentWriter {
     /// A writer behind the header of a fresh segment. `last` is the sequence of the last record before it.
     pub fn new(run: u64, policy: Policy, last: u64, now_ms: u64, faults: Faults) -> Self {
@@ -134,6 +144,8 @@ impl SegmentWriter {
             open_since_ms: now_ms,
             queue: VecDeque::new(),
             in_flight: None,
+            ahead: Ahead::default(),
+            group_bytes: usize::MAX,
             unsynced: VecDeque::new(),
             unsynced_bytes: 0,
             synced_at_ms: now_ms,
@@ -171,7 +183,7 @@ impl SegmentWriter {
     /// What to do now, if anything: W4.
     pub fn next(&mut self, now_ms: u64) -> Option<Action> {
         if let Some(in_flight) = &mut self.in_flight {
-            if in_flight.syncs && !in_flight.is_slow && now_ms > in_flight.since_ms + SYNC_SLOW_MS {
+            if in_flight.syncs() && !in_flight.is_slow && now_ms > in_flight.since_ms + SYNC_SLOW_MS {
                 in_flight.is_slow = true;
                 self.syncs_slow += 1;
             }
@@ -192,20 +204,52 @@ impl SegmentWriter {
                 self.recycle(chunk.buffer);
                 continue;
             }
-            let sync = !is_followed && self.is_sync_due(now_ms, bytes);
+            if self.ahead.is_in_the_way(chunk.at + bytes as u64) && !self.faults.has(Fault::ZerosOverRecords)
+            {
+                self.queue.push_front(chunk);
+                return None;
+            }
+            let sync = match !is_followed && self.is_sync_due(now_ms, bytes) {
+                false => WriteSync::Nothing,
+                true if self.written_is_all() => WriteSync::Written,
+                true => WriteSync::File,
+            };
+            self.group_bytes = bytes;
             let (at, buffer) = (chunk.at, std::mem::take(&mut chunk.buffer));
             self.fly(Some(chunk), bytes, sync, now_ms);
             return Some(Action::Write { at, buffer, bytes, sync });
         }
         if !self.unsynced.is_empty() && self.is_sync_due(now_ms, 0) {
-            self.fly(None, 0, true, now_ms);
+            self.fly(None, 0, WriteSync::File, now_ms);
             return Some(Action::Sync);
         }
         None
     }
 
-    fn fly(&mut self, chunk: Option<Chunk>, bytes: usize, syncs: bool, now_ms: u64) {
-        self.in_flight = Some(InFlight { chunk, bytes, syncs, since_ms: now_ms, is_slow: false });
+    fn fly(&mut self, chunk: Option<Chunk>, bytes: usize, sync: WriteSync, now_ms: u64) {
+        self.in_flight = Some(InFlight { chunk, bytes, sync, since_ms: now_ms, is_slow: false });
+    }
+
+    /// Whether nothing but the next write is to be made durable. That is cheaper than a sync; without `always` there is
+    /// more, or time.
+    fn written_is_all(&self) -> bool {
+        let is_alone = self.unsynced.is_empty() || self.faults.has(Fault::WrittenTakenForFile);
+        self.policy == Policy::Always && is_alone && !self.sync_failed
+    }
+
+    /// Zeros to be written now, if any, beside whatever else is under way.
+    pub fn next_zeros(&mut self, now_ms: u64) -> Option<Zeros> {
+        let are_worth_it = self.policy == Policy::Always && self.group_bytes <= SMALL_BYTES;
+        if !are_worth_it || self.hurried || self.error.is_some() {
+            return None;
+        }
+        let end = if self.faults.has(Fault::ZerosOverRecords) { self.durable_end } else { self.open.end() };
+        self.ahead.next(end, now_ms)
+    }
+
+    /// Zeros have been written, or not.
+    pub fn zeros_written(&mut self, written: Result<usize, i32>, now_ms: u64) {
+        self.ahead.written(written, now_ms);
     }
 
     fn is_write_due(&self, now_ms: u64) -> bool {
@@ -230,7 +274,11 @@ impl SegmentWriter {
     /// Until when there is nothing to do, unless something happens.
     pub fn due_at_ms(&self) -> Option<u64> {
         if let Some(in_flight) = &self.in_flight {
-            return (in_flight.syncs && !in_flight.is_slow).then(|| in_flight.since_ms + SYNC_SLOW_MS + 1);
+            return (in_flight.syncs() && !in_flight.is_slow).then(|| in_flight.since_ms + SYNC_SLOW_MS + 1);
+        }
+        if self.queue.front().is_some_and(|chunk| self.ahead.is_in_the_way(chunk.end())) {
+            // Their end is an event.
+            return None;
         }
         let now = self.hurried || self.policy == Policy::Always;
         let write = (self.open.has_news() || !self.queue.is_empty())
@@ -269,7 +317,7 @@ impl SegmentWriter {
 
     /// An action is over.
     pub fn completed(&mut self, completion: Completion, now_ms: u64) {
-        let InFlight { chunk, bytes, .. } = self.in_flight.take().expect("an action was under way");
+        let InFlight { chunk, bytes, sync, .. } = self.in_flight.take().expect("an action was under way");
         if let Some(mut chunk) = chunk {
             chunk.buffer = completion.buffer.expect("a write gives its buffer back");
             let failure = match completion.written {
@@ -280,6 +328,8 @@ impl SegmentWriter {
                 Ok(_) => None,
             };
             if let Some(error) = failure {
+                // Which of the two has failed is not told.
+                self.sync_failed |= completion.written.is_err() && sync == WriteSync::Written;
                 self.queue.push_front(chunk);
                 self.fail(error, now_ms);
                 return;
@@ -352,7 +402,7 @@ impl SegmentWriter {
     }
 
     pub fn is_syncing(&self) -> bool {
-        self.in_flight.as_ref().is_some_and(|in_flight| in_flight.syncs)
+        self.in_flight.as_ref().is_some_and(|in_flight| in_flight.syncs())
     }
 
     /// What writes fail with at the moment.
@@ -389,7 +439,7 @@ mod tests {
         SegmentWriter::new(1, policy, 0, 0, Faults::NONE)
     }
 
-    fn write(action: Option<Action>) -> (u64, AlignedBuffer, usize, bool) {
+    fn write(action: Option<Action>) -> (u64, AlignedBuffer, usize, WriteSync) {
         let Some(Action::Write { at, buffer, bytes, sync }) = action else { panic!("{action:?}") };
         (at, buffer, bytes, sync)
     }
@@ -403,7 +453,7 @@ mod tests {
         let mut writer = writer(Policy::Always);
         writer.append(b"one", 1, 0);
         let (at, buffer, bytes, sync) = write(writer.next(0));
-        assert_eq!((at, bytes, sync, &buffer.bytes()[..3]), (START, BLOCK, true, &b"one"[..]));
+        assert_eq!((at, bytes, sync, &buffer.bytes()[..3]), (START, BLOCK, WriteSync::Written, &b"one"[..]));
         writer.append(b"two", 2, 0);
         writer.append(b"three", 3, 0);
         assert!(writer.next(0).is_none(), "one at a time");
@@ -428,7 +478,7 @@ mod tests {
         writer.append(b"one", 1, 10);
         assert_eq!((writer.next(10), writer.due_at_ms()), (None, Some(60)));
         let (_, buffer, bytes, sync) = write(writer.next(60));
-        assert!(!sync);
+        assert_eq!(sync, WriteSync::Nothing);
         writer.completed(ended(buffer, bytes, None), 61);
         assert_eq!((writer.durable(), writer.due_at_ms()), (0, Some(1000)));
         assert!(matches!(writer.next(1000), Some(Action::Sync)));
@@ -461,7 +511,7 @@ mod tests {
         writer.completed(ended(buffer, BLOCK, None), 0);
         assert_eq!((writer.durable(), writer.error()), (0, Some(libc::ENOSPC)));
         let (at, buffer, bytes, sync) = write(writer.next(RETRY_MS));
-        assert_eq!((at, bytes, sync), (START, 3 * BLOCK, true));
+        assert_eq!((at, bytes, sync), (START, 3 * BLOCK, WriteSync::Written));
         writer.completed(ended(buffer, bytes, OK), RETRY_MS);
         assert!(writer.is_durable() && writer.error().is_none());
     }
