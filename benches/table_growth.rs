@@ -83,7 +83,7 @@ fn memory(keys: usize) {
 
 /// Memory as a shard of the server has it.
 fn stocked() -> Slab {
-    let mut stocks = region_maker::start(1).expect("there is room for a thread");
+    let mut stocks = region_maker::start(1, Vec::new()).expect("there is room for a thread");
     Slab::stocked(stocks.pop().expect("one was asked for"))
 }
 

@@ -4,9 +4,9 @@
     scripts/record_replies.py /path/to/redis-server tests/newer/redis.txt
     scripts/record_replies.py /path/to/valkey-server tests/newer/valkey.txt
 
-The transcript's commands stay, with its headings, its comments and Pinion's own replies where those are meant to
-differ; every other reply is asked for again. A file with commands alone is a transcript that nobody has recorded
-yet. tests/newer/main.rs describes the notation. `--output FILE` leaves the transcript alone.
+The transcript's commands stay, and its headings, comments, and Pinion's own replies where those are meant to differ;
+every other reply is asked for again. A file of commands alone is a transcript that nobody has recorded yet.
+tests/newer/main.rs describes the notation. `--output FILE` leaves the transcript as it is.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import time
 WORD = re.compile(rb'"((?:[^"\\]|\\.)*)"|(\S+)')
 ESCAPE = re.compile(rb"\\(?:x([0-9a-f]{2})|(.))")
 CONTROL = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+UNORDERED = {b"HGETALL", b"HKEYS", b"HVALS"}
 SHOWN = {9: "\\t", 10: "\\n", 13: "\\r", 34: '\\"', 39: "\\'", 92: "\\\\"}
 
 
@@ -49,11 +50,12 @@ class Connection:
         self.file = self.socket.makefile("rb")
 
     def ask(self, argv):
+        """The reply to a command; items in order where the server's order means nothing."""
         request = b"*%d\r\n" % len(argv) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in argv)
         self.socket.sendall(request)
-        return self.reply()
+        return self.reply(argv[0].upper() in UNORDERED)
 
-    def reply(self):
+    def reply(self, in_order=False):
         """The next reply, in the notation of transcripts."""
         line = self.file.readline()
         if not line:
@@ -73,11 +75,10 @@ class Connection:
         if kind in "$=!":
             data = self.file.read(length + 2)[:-2]
             return {"$": '"%s"', "=": "=%s", "!": "!%s"}[kind] % escaped(data)
-        if kind in "%|":
-            pairs = "{" + ", ".join(f"{self.reply()}: {self.reply()}" for _ in range(length)) + "}"
-            return pairs if kind == "%" else f"|{pairs} {self.reply()}"
-        opening = {"*": "[", "~": "~[", ">": ">["}[kind]
-        return opening + ", ".join(self.reply() for _ in range(length)) + "]"
+        opening, closing = {"*": ("[", "]"), "~": ("~[", "]"), "%": ("{", "}")}[kind]
+        item = (lambda: f"{self.reply()}: {self.reply()}") if kind == "%" else self.reply
+        items = [item() for _ in range(length)]
+        return opening + ", ".join(sorted(items) if in_order else items) + closing
 
 
 def record(lines, connect):
@@ -89,6 +90,8 @@ def record(lines, connect):
         if line.startswith("== "):
             client = connect()
             client.ask([b"FLUSHALL"])
+            if line.endswith(" RESP3"):
+                client.ask([b"HELLO", b"3"])
             yield line
         elif line.startswith("> "):
             yield line

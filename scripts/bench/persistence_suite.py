@@ -43,7 +43,8 @@ def measure(names, loader, options, subject):
     for _ in range(1 if options.quick else min(options.rounds, 3)):
         for specification in found:
             with servers.running([specification]) as (server,):
-                fill = [loader, "--port", server.port, "--fill", "--keys", options.keys, "--value-bytes", VALUE_BYTES]
+                fill = [loader, "--port", server.port, "--fill", "--keys", options.persistence_keys,
+                        "--value-bytes", VALUE_BYTES]
                 run(fill)
                 for cell in names:
                     sample = save(server) if cell == IDLE else save_under_load(server, loader, options)
@@ -80,7 +81,7 @@ def save(server):
 
 
 def save_under_load(server, loader, options):
-    command = [loader, "--port", server.port, "--command", "set", "--keys", options.keys, "--value-bytes", VALUE_BYTES,
+    command = [loader, "--port", server.port, "--command", "set", "--keys", options.persistence_keys, "--value-bytes", VALUE_BYTES,
                "--pipeline", 1, "--connections", CONNECTIONS, "--seconds", LOAD_SECONDS, "--warmup", WARMUP_SECONDS]
     command = ["taskset", "-c", str(options.client_cpu), *map(str, command)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:

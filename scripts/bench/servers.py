@@ -27,10 +27,12 @@ class Server:
         if cpus is not None:
             argv = ["taskset", "-c", ",".join(map(str, cpus)), *argv]
         self.log_path = os.path.join(self.directory, "log")
+        started = time.monotonic()
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory)
         try:
             self._wait_until_ready(argv)
+            self.start_seconds = time.monotonic() - started
         except BaseException:
             self.stop()
             raise

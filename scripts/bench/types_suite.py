@@ -45,7 +45,10 @@ QUEUED = 8_000_000
 CELLS = (
     Cell("lpush", "LPUSH list {x16}", ":", consumes=True),
     Cell("lpush-1000-lists", "LPUSH list:{1000} {x16}", ":", consumes=True),
+    Cell("rpush", "RPUSH list {x16}", ":", consumes=True),
+    Cell("rpush-1000-lists", "RPUSH list:{1000} {x16}", ":", consumes=True),
     Cell("rpop", "RPOP list", "$16", (("LPUSH list " + "{x16} " * 100, QUEUED // 100),), consumes=True),
+    Cell("lpop", "LPOP list", "$16", (("RPUSH list " + "{x16} " * 100, QUEUED // 100),), consumes=True),
     Cell("sadd", "SADD set member:{1000000}", ":", (("SADD set member:{1000000}", MILLION),)),
     Cell("hset", "HSET hash field:{1000000} {x16}", ":", (("HSET hash field:{1000000} {x16}", MILLION),)),
     Cell("hset-of-10", "HSET hash:{100000} field5 {x8}", ":", (("HSET hash:{100000} " + TEN_FIELDS, 100_000),)),

@@ -1,6 +1,7 @@
 //! Strings as arrays of bits: SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP.
 
-use super::read_then_write::{Next, ReadThenWrite, fail, integer, refuse};
+use super::hops::refuse;
+use super::read_then_write::{Next, ReadThenWrite, fail, integer};
 use crate::base::number::parse_i64;
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Kind, Plan,

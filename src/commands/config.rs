@@ -13,7 +13,8 @@ use crate::config::parameter::*;
 use crate::config::update::{Changed, Permission, SetError, Update, set_and_apply};
 use crate::config::value::Refusal;
 use crate::config::{Config, rewrite};
-use crate::observability::{Counters, Level, process};
+use crate::disk::reason;
+use crate::observability::{Counters, Level, crash_report, process};
 use crate::resp::Reply;
 use crate::session::{CoreState, ListeningChange, Session, Shared};
 use crate::shard::{CommandError, CommandResult, ShardStats};
@@ -124,11 +125,13 @@ fn apply(shared: &Shared, config: &Config, changed: &Changed) -> Result<(), Refu
     let is = |place: usize| changed.place == place;
     if is(LOGLEVEL.place()) {
         shared.log.set_level(Level::from(config.get(LOGLEVEL)));
+    } else if is(CRASH_LOG_ENABLED.place()) {
+        crash_report::enable(config.get(CRASH_LOG_ENABLED));
     } else if is(MAXCLIENTS.place()) {
         enough_files(u64::from(config.get(MAXCLIENTS)))?;
     } else if is(DIR.place()) {
         let directory = Path::new(std::ffi::OsStr::from_bytes(config.get(DIR)));
-        std::env::set_current_dir(directory).map_err(|error| reason(&error))?;
+        std::env::set_current_dir(directory).map_err(|error| Refusal::from(reason(&error)))?;
     } else if is(APPENDONLY.place()) && config.get(APPENDONLY) {
         // The base is written in the background; it begins at once.
         shared.append_only.files_or_open(config).map_err(|error| {
@@ -166,12 +169,6 @@ fn listen(
         *listening = Some(opened?);
     }
     Ok(())
-}
-
-/// What the system says, without Rust's "(os error 2)".
-fn reason(error: &std::io::Error) -> Refusal {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned().into()
 }
 
 fn enough_files(clients: u64) -> Result<(), Refusal> {

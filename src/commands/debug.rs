@@ -12,11 +12,14 @@ use crate::command_table::{
     Args, Arity, Asker, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler,
 };
 use crate::config::rewrite;
-use crate::keyspace::{Entry, TableShape, Ttl};
+use crate::disk::AlignedBuffer;
+use crate::keyspace::{Entry, TableShape, Ttl, ValueRef};
 use crate::persistence::load::{ReloadOrder, Which};
 use crate::resp::Reply;
 use crate::session::{CoreState, Session};
 use crate::shard::{CommandError, CommandResult, Shard, shard_of_key};
+use crate::types::encoding::quicklist::NodeRef;
+use crate::types::{List, Value};
 use digest::{DatabaseDigest, Digest};
 use std::sync::atomic::Ordering;
 
@@ -42,6 +45,8 @@ const DEBUG: CommandSpec = CommandSpec {
 enum Action<'a> {
     /// Syncs of the append-only file fail with this, or nothing.
     AppendSyncError(i32),
+    /// Nobody hears that writing the append-only file has come to an end.
+    AppendStall(bool),
     ChangeReplicationId,
     RewriteConfig,
     Digest,
@@ -87,6 +92,7 @@ impl<'a> Action<'a> {
             _ => Err(wrong_form()),
         };
         Ok(match (name.to_ascii_uppercase().as_slice(), count) {
+            (b"AOF-STALL", 1) => Self::AppendStall(args.integer()? != 0),
             (b"AOF-SYNC-ERROR", 1) => Self::AppendSyncError(args.integer()? as i32),
             (b"CHANGE-REPL-ID", 0) => Self::ChangeReplicationId,
             (b"CONFIG-REWRITE-FORCE-ALL", 0) => Self::RewriteConfig,
@@ -212,6 +218,9 @@ fn begin(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
         Action::Log(text) => {
             core.shared.log.warning(format!("DEBUG LOG: {}", String::from_utf8_lossy(text)));
         }
+        Action::AppendStall(stalled) => {
+            core.shared.append_only.planted_stall.store(stalled, Ordering::Relaxed);
+        }
         Action::AppendSyncError(error) => {
             core.shared.append_only.planted_sync_error.store(error, Ordering::Relaxed);
         }
@@ -252,7 +261,8 @@ fn collect(core: &mut CoreState, asker: Asker, args: Args<'_>) -> Contribution {
         }
         Action::Object(key) => {
             let clock = core.shard.access_clock;
-            Box::new(keyspace.find(key).map(|entry| describe(entry, clock)))
+            let node_limit = core.shard.options.encoding.list_max_listpack_size;
+            Box::new(keyspace.find(key).map(|entry| describe(entry, clock, node_limit)))
         }
         Action::JournalStart => {
             if !core.shard.effects.journal.is_on() {
@@ -261,8 +271,8 @@ fn collect(core: &mut CoreState, asker: Asker, args: Args<'_>) -> Contribution {
             Box::new(())
         }
         Action::JournalTake => {
-            let sealed = core.shard.effects.journal.take(Vec::new());
-            Box::new(sealed.map(|sealed| sealed.bytes).unwrap_or_default())
+            let sealed = core.shard.effects.journal.take(AlignedBuffer::default());
+            Box::new(sealed.map(|sealed| sealed.bytes.bytes().to_vec()).unwrap_or_default())
         }
         Action::PauseCron(paused) => {
             core.cron_paused = paused;
@@ -349,18 +359,35 @@ fn exists(parts: Vec<Contribution>) -> CommandResult {
 }
 
 /// DEBUG OBJECT's line. Strings are not compressed in the length it tells.
-fn describe(entry: Entry<'_>, clock: u32) -> String {
+fn describe(entry: Entry<'_>, clock: u32, node_limit: i64) -> String {
     let value = entry.as_string();
     let number = value.and_then(|string| string.as_i64()).filter(|_| entry.encoding().as_str() == "int");
     let shared = number.is_some_and(|number| (0..SHARED_INTEGERS).contains(&number));
     let length = value.map_or(0, |string| serialized_length(string.as_i64(), string.len()));
     let idle = clock.wrapping_sub(entry.access()) & 0x00ff_ffff;
     format!(
-        "Value at:{:p} refcount:{} encoding:{} serializedlength:{length} lru:{} lru_seconds_idle:{idle}",
+        "Value at:{:p} refcount:{} encoding:{} serializedlength:{length} lru:{} lru_seconds_idle:{idle}{}",
         entry.key().as_ptr(),
         if shared { i32::MAX } else { 1 },
         entry.encoding().as_str(),
         entry.access(),
+        match entry.value() {
+            ValueRef::Boxed(Value::List(list)) => describe_nodes(list, node_limit),
+            _ => String::new(),
+        },
+    )
+}
+
+/// What DEBUG OBJECT tells of a list. The limit is the one of now: a list does not keep its own.
+fn describe_nodes(list: &List, node_limit: i64) -> String {
+    let nodes = list.nodes();
+    let limit = node_limit.clamp(-5, (1 << 15) - 1);
+    format!(
+        " ql_nodes:{} ql_avg_node:{:.2} ql_listpack_max:{limit} ql_compressed:{} ql_uncompressed_size:{}",
+        nodes.len(),
+        list.len() as f64 / nodes.len() as f64,
+        u8::from(list.is_compressing()),
+        nodes.iter().map(NodeRef::bytes).sum::<usize>(),
     )
 }
 
@@ -434,6 +461,7 @@ fn help(reply: &mut Reply<'_>) {
         reply,
         "DEBUG",
         &[
+            ("AOF-STALL <0|1>", &["Lets writes of the append-only file never end, until told 0."]),
             (
                 "AOF-SYNC-ERROR <errno>",
                 &["Lets syncs of the append-only file fail with this error of the system, until told 0."],

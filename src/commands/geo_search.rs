@@ -385,11 +385,6 @@ const GEORADIUSBYMEMBER_RO: CommandSpec = CommandSpec {
     name: "GEORADIUSBYMEMBER_RO",
     full_name: "georadiusbymember_ro",
     arity: Arity::AtLeast(5),
-    flags: Flags::of(&[Flag::ReadOnly]),
-    group: Group::Geo,
-    keys: &[KeySpec::at(1, Access::Read, &["access"])],
-    since: "3.2.10",
-    complexity: "O(N+log(M)) where N is the number of places in the cells around the circle and M the size of the sorted set.",
     summary: "Returns the places within a circle around another one.",
     args: &[
         Arg::key("key"),
@@ -407,7 +402,7 @@ const GEORADIUSBYMEMBER_RO: CommandSpec = CommandSpec {
         Arg::one_of("order", &[Arg::token("asc", "ASC"), Arg::token("desc", "DESC")]).optional(),
     ],
     handler: Handler::Shard(georadiusbymember_ro),
-    ..DEFAULTS
+    ..GEORADIUS_RO
 };
 
 fn georadiusbymember_ro(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {

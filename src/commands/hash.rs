@@ -39,19 +39,9 @@ fn hset(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Command
 const HMSET: CommandSpec = CommandSpec {
     name: "HMSET",
     full_name: "hmset",
-    arity: Arity::AtLeast(4),
-    flags: Flags::of(&[Flag::Write, Flag::DenyOom, Flag::Fast]),
-    group: Group::Hash,
-    keys: &[KeySpec::at(1, Access::Update, &["update"])],
-    since: "2.0.0",
-    complexity: "O(N) where N is the number of fields given.",
     summary: "Sets several fields of a hash.",
-    args: &[
-        Arg::key("key"),
-        Arg::block("field_value", &[Arg::string("field"), Arg::string("value")]).multiple(),
-    ],
     handler: Handler::Shard(hmset),
-    ..DEFAULTS
+    ..HSET
 };
 
 fn hmset(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -284,17 +274,9 @@ fn hkeys(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Co
 const HVALS: CommandSpec = CommandSpec {
     name: "HVALS",
     full_name: "hvals",
-    arity: Arity::Exactly(2),
-    flags: Flags::of(&[Flag::ReadOnly]),
-    group: Group::Hash,
-    keys: &[KeySpec::at(1, Access::Read, &["access"])],
-    since: "2.0.0",
-    complexity: "O(N) where N is the number of fields.",
     summary: "Returns the values of all fields of a hash.",
-    args: &[Arg::key("key")],
-    tips: &["nondeterministic_output_order"],
     handler: Handler::Shard(hvals),
-    ..DEFAULTS
+    ..HKEYS
 };
 
 fn hvals(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {

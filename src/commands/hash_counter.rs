@@ -49,16 +49,11 @@ fn hincrby(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> 
 const HINCRBYFLOAT: CommandSpec = CommandSpec {
     name: "HINCRBYFLOAT",
     full_name: "hincrbyfloat",
-    arity: Arity::Exactly(4),
-    flags: Flags::of(&[Flag::Write, Flag::DenyOom, Flag::Fast]),
-    group: Group::Hash,
-    keys: &[KeySpec::at(1, Access::Update, &["access", "update"])],
     since: "2.6.0",
-    complexity: "O(1).",
     summary: "Adds a number to the number in a field; a missing one counts as 0.",
     args: &[Arg::key("key"), Arg::string("field"), Arg::new("increment", Kind::Double)],
     handler: Handler::Shard(hincrbyfloat),
-    ..DEFAULTS
+    ..HINCRBY
 };
 
 fn hincrbyfloat(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {

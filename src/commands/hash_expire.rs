@@ -35,46 +35,28 @@ const HEXPIRE: CommandSpec = CommandSpec {
 const HPEXPIRE: CommandSpec = CommandSpec {
     name: "HPEXPIRE",
     full_name: "hpexpire",
-    arity: Arity::AtLeast(6),
-    flags: Flags::of(&[Flag::Write, Flag::DenyOom, Flag::Fast]),
-    group: Group::Hash,
-    keys: &[KeySpec::at(1, Access::Update, &["update"])],
-    since: "7.4.0",
-    complexity: "O(N) where N is the number of fields given.",
     summary: "Sets the remaining life of fields in milliseconds.",
     args: &[Arg::key("key"), Arg::integer("milliseconds"), CONDITION, FIELDS],
     handler: Handler::Shard(hpexpire),
-    ..DEFAULTS
+    ..HEXPIRE
 };
 
 const HEXPIREAT: CommandSpec = CommandSpec {
     name: "HEXPIREAT",
     full_name: "hexpireat",
-    arity: Arity::AtLeast(6),
-    flags: Flags::of(&[Flag::Write, Flag::DenyOom, Flag::Fast]),
-    group: Group::Hash,
-    keys: &[KeySpec::at(1, Access::Update, &["update"])],
-    since: "7.4.0",
-    complexity: "O(N) where N is the number of fields given.",
     summary: "Sets the deadline of fields as a Unix time in seconds.",
     args: &[Arg::key("key"), Arg::new("unix-time-seconds", Kind::UnixTime), CONDITION, FIELDS],
     handler: Handler::Shard(hexpireat),
-    ..DEFAULTS
+    ..HEXPIRE
 };
 
 const HPEXPIREAT: CommandSpec = CommandSpec {
     name: "HPEXPIREAT",
     full_name: "hpexpireat",
-    arity: Arity::AtLeast(6),
-    flags: Flags::of(&[Flag::Write, Flag::DenyOom, Flag::Fast]),
-    group: Group::Hash,
-    keys: &[KeySpec::at(1, Access::Update, &["update"])],
-    since: "7.4.0",
-    complexity: "O(N) where N is the number of fields given.",
     summary: "Sets the deadline of fields as a Unix time in milliseconds.",
     args: &[Arg::key("key"), Arg::new("unix-time-milliseconds", Kind::UnixTime), CONDITION, FIELDS],
     handler: Handler::Shard(hpexpireat),
-    ..DEFAULTS
+    ..HEXPIREAT
 };
 
 fn hexpire(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -142,17 +124,9 @@ const HTTL: CommandSpec = CommandSpec {
 const HPTTL: CommandSpec = CommandSpec {
     name: "HPTTL",
     full_name: "hpttl",
-    arity: Arity::AtLeast(5),
-    flags: Flags::of(&[Flag::ReadOnly, Flag::Fast]),
-    group: Group::Hash,
-    keys: &[KeySpec::at(1, Access::Read, &["access"])],
-    since: "7.4.0",
-    complexity: "O(N) where N is the number of fields given.",
     summary: "Returns the remaining life of fields in milliseconds.",
-    args: &[Arg::key("key"), FIELDS],
-    tips: &["nondeterministic_output"],
     handler: Handler::Shard(hpttl),
-    ..DEFAULTS
+    ..HTTL
 };
 
 const HEXPIRETIME: CommandSpec = CommandSpec {
@@ -173,16 +147,9 @@ const HEXPIRETIME: CommandSpec = CommandSpec {
 const HPEXPIRETIME: CommandSpec = CommandSpec {
     name: "HPEXPIRETIME",
     full_name: "hpexpiretime",
-    arity: Arity::AtLeast(5),
-    flags: Flags::of(&[Flag::ReadOnly, Flag::Fast]),
-    group: Group::Hash,
-    keys: &[KeySpec::at(1, Access::Read, &["access"])],
-    since: "7.4.0",
-    complexity: "O(N) where N is the number of fields given.",
     summary: "Returns the deadline of fields as a Unix time in milliseconds.",
-    args: &[Arg::key("key"), FIELDS],
     handler: Handler::Shard(hpexpiretime),
-    ..DEFAULTS
+    ..HEXPIRETIME
 };
 
 fn httl(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {

@@ -1,6 +1,6 @@
 //! Some fields of a hash: at random (HRANDFIELD), or a few with each call (HSCAN).
 
-use super::collection_random::{RANDOM_COUNT_MAX, random_count};
+use super::collection_random::{random_count, refuse_endless};
 use super::collection_scan::{ScanOptions, parse_cursor, write_cursor};
 use super::entry_reply::{write_entry, write_value};
 use crate::base::random::Random;
@@ -43,6 +43,7 @@ fn hrandfield(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
         return Ok(());
     }
     let count = random_count(&mut args)?;
+    let bytes_max = ctx.reply_bytes_max;
     let with_values = args.option("WITHVALUES");
     args.end()?;
     if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 {
@@ -72,11 +73,12 @@ fn hrandfield(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
     if len == 0 || count == 0 {
         reply.array(0);
     } else if count < 0 {
-        if count.unsigned_abs() > RANDOM_COUNT_MAX {
-            return Err(CommandError::OutOfRange);
-        }
+        refuse_endless(count, bytes_max)?;
         begin(reply, wanted);
         for _ in 0..wanted {
+            if reply.bytes() > bytes_max {
+                break;
+            }
             let (field, value) = hash.random(|| random.next_u64()).expect("not empty");
             write(reply, field, value);
         }

@@ -4,6 +4,7 @@
 //! checked before the source is touched; the plans are written as if nobody else could change the keys
 //! between two hops.
 
+use super::hops::result;
 use crate::base::number::parse_i64;
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Handler, HopWork, KeySpec,
@@ -100,11 +101,6 @@ fn plan_renamenx(argv: Argv<'_>) -> Box<dyn Plan> {
 
 fn argument(argv: Argv<'_>, index: usize) -> Box<[u8]> {
     argv.get(index).expect("the arity covers it").into()
-}
-
-/// The result of one piece of a hop.
-fn result<R: 'static>(contribution: Contribution) -> R {
-    *contribution.downcast().expect("the kind of result that was asked for")
 }
 
 struct Rename {

@@ -6,6 +6,7 @@
 //! Each arrow is a hop of a plan: what BY and GET look at lives anywhere. Where one shard holds everything the same
 //! plan runs there, step by step.
 
+use super::hops::result;
 use crate::base::double;
 use crate::base::number::parse_i64;
 use crate::command_table::{
@@ -241,7 +242,7 @@ fn elements(ctx: &mut Context<'_>, key: &[u8], reversed: bool) -> Result<Element
     let name = entry.type_name();
     match (name, entry.value()) {
         (TypeName::List, ValueRef::Boxed(Value::List(list))) => {
-            texts = list.iter().map(Entry::to_vec).collect()
+            list.for_each(|element| texts.push(element.to_vec()));
         }
         (TypeName::Set, ValueRef::Packed(packed)) => {
             packed.as_set().ok_or(CommandError::WrongType)?.for_each(|member| texts.push(member.to_vec()));
@@ -359,10 +360,6 @@ enum Stage {
 }
 
 type Fetched = Option<Vec<u8>>;
-
-fn result<R: 'static>(contribution: Contribution) -> R {
-    *contribution.downcast().expect("the kind of result that was asked for")
-}
 
 impl SortPlan {
     fn new(argv: Argv<'_>, may_store: bool) -> Self {

@@ -203,8 +203,8 @@ pub(super) fn pop_one(
     end: End,
     show: impl FnOnce(Entry<'_>),
 ) -> Result<bool, CommandError> {
-    let popped = ctx.update(key, false, |list: &mut List, _| {
-        list.pop(end, show).expect("no list is empty");
+    let popped = ctx.update(key, false, |list: &mut List, limits| {
+        list.pop(end, limits, show).expect("no list is empty");
     })?;
     if let Some(popped) = &popped {
         declare_popped(ctx, key, end, 1, popped.emptied);
@@ -257,13 +257,11 @@ pub(super) fn propagate_popped(ctx: &mut Context<'_>, key: &[u8], end: End, coun
 
 /// The first elements from an end on.
 fn write_from(list: &List, end: End, count: usize, reply: &mut Reply<'_>) {
-    match end {
-        End::Front => list.iter().take(count).for_each(|entry| write_entry(entry, reply)),
-        End::Back => {
-            let last = list.len() - 1;
-            list.iter_back_from(last).take(count).for_each(|entry| write_entry(entry, reply));
-        }
-    }
+    let first = match end {
+        End::Front => 0,
+        End::Back => list.len() - 1,
+    };
+    list.for_each_of(first, end.other(), count, |entry| write_entry(entry, reply));
 }
 
 #[cfg(test)]

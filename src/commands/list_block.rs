@@ -1,9 +1,8 @@
 //! Lists, waiting: BLPOP, BRPOP, BLMOVE, BRPOPLPUSH, BLMPOP.
 
+use super::hops::{plan_or_error, result};
 use super::list::{list_at, pop_many, pop_one, propagate_popped, write_entry};
-use super::list_move::{
-    ENDS, Move, MultiPop, plan_move, plan_multi_pop, plan_or_error, result, run_multi_pop,
-};
+use super::list_move::{ENDS, Move, MultiPop, plan_move, plan_multi_pop, run_multi_pop};
 use super::timeout;
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler, HopWork,

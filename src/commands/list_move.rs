@@ -3,6 +3,7 @@
 //! Over several shards everything that can fail is checked in a first hop that changes nothing; the second one
 //! does all the changes.
 
+use super::hops::{plan_or_error, result};
 use super::list::{list_at, pop_event, pop_many, pop_one, propagate_popped, push_event};
 use crate::base::number::parse_i64;
 use crate::command_table::{
@@ -12,7 +13,6 @@ use crate::command_table::{
 use crate::resp::{Argv, ArgvBuf, Reply, Value};
 use crate::shard::{CommandError, CommandResult, Context};
 use crate::types::List;
-use crate::types::encoding::Entry;
 use crate::types::encoding::quicklist::End;
 
 pub(super) const COMMANDS: &[&CommandSpec] = &[&LMOVE, &RPOPLPUSH, &LMPOP];
@@ -98,7 +98,7 @@ impl<'a> Move<'a> {
             // In place, so that a list of one element does not vanish in between.
             let rotated = ctx.update(self.source, false, |list: &mut List, limits| {
                 list.push(self.to, &element, limits);
-                list.pop(self.from, |_| ());
+                list.pop(self.from, limits, |_| ());
             });
             rotated?;
             ctx.announce(self.destination, push_event(self.to));
@@ -134,7 +134,7 @@ pub(super) fn plan_move(moved: &Move<'_>) -> Box<dyn Plan> {
 
 /// The element that would move.
 fn look(ctx: &mut Context<'_>, key: &[u8], end: End) -> Result<Option<Vec<u8>>, CommandError> {
-    Ok(list_at(ctx, key)?.and_then(|list| list.peek(end)).map(Entry::to_vec))
+    Ok(list_at(ctx, key)?.and_then(|list| list.peek(end, |entry| entry.to_vec())))
 }
 
 /// Both halves are one change: the other one declares it.
@@ -162,24 +162,6 @@ fn plan_lmove(argv: Argv<'_>) -> Box<dyn Plan> {
 
 fn plan_rpoplpush(argv: Argv<'_>) -> Box<dyn Plan> {
     plan_or_error(Move::parse_rpoplpush(Args::new(argv, 1)).map(|parsed| parsed.plan()))
-}
-
-/// A plan that only says what is wrong with the arguments.
-struct Refuse(Option<CommandError>);
-
-impl Plan for Refuse {
-    fn step(&mut self, _: Vec<Contribution>, _: &mut Reply<'_>) -> Step {
-        Step::Done(Err(self.0.take().expect("asked once")))
-    }
-}
-
-pub(super) fn plan_or_error(plan: Result<Box<dyn Plan>, CommandError>) -> Box<dyn Plan> {
-    plan.unwrap_or_else(|error| Box::new(Refuse(Some(error))))
-}
-
-/// The result of one piece of a hop.
-pub(super) fn result<R: 'static>(contribution: Contribution) -> R {
-    *contribution.downcast().expect("the kind of result that was asked for")
 }
 
 /// Hop 1 looks at both lists, hop 2 changes both.

@@ -9,6 +9,7 @@ use crate::resp::Reply;
 use crate::shard::{CommandError, CommandResult, Context};
 use crate::types::List;
 use crate::types::encoding::Entry;
+use crate::types::encoding::quicklist::End;
 
 pub(super) const COMMANDS: &[&CommandSpec] = &[&LLEN, &LRANGE, &LINDEX, &LPOS];
 
@@ -53,7 +54,7 @@ fn lrange(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
     };
     let range = range::resolve(start, stop, list.len());
     reply.array(range.len());
-    list.iter_from(range.start).take(range.len()).for_each(|entry| write_entry(entry, reply));
+    list.for_each_of(range.start, End::Back, range.len(), |entry| write_entry(entry, reply));
     Ok(())
 }
 
@@ -77,9 +78,10 @@ fn lindex(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
         return Ok(());
     };
     // The index is looked at only if there is a list.
-    match list.resolve(args.integer()?).and_then(|index| list.get(index)) {
-        Some(entry) => write_entry(entry, reply),
-        None => reply.null(),
+    let shown =
+        list.resolve(args.integer()?).and_then(|index| list.show(index, |entry| write_entry(entry, reply)));
+    if shown.is_none() {
+        reply.null();
     }
     Ok(())
 }
@@ -116,40 +118,28 @@ fn lpos(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Com
         return Ok(());
     };
 
-    let needle = Entry::of(element);
-    let last = list.len() - 1;
-    let looked_at = if options.len_max == 0 { usize::MAX } else { options.len_max };
-    // The smallest integer has no counterpart: C takes it for -1.
-    let passed_over = options.rank.checked_abs().map_or(0, |rank| rank as usize - 1);
-    let is_it = |(place, entry): (usize, Entry<'_>)| (entry == needle).then_some(place);
-    if options.rank > 0 {
-        let found = list.iter().enumerate().take(looked_at).filter_map(is_it).skip(passed_over);
-        write_positions(found, options.count, reply);
-    } else {
-        let backward = list.iter_back_from(last).enumerate().take(looked_at);
-        let found = backward.filter_map(is_it).skip(passed_over).map(|place| last - place);
-        write_positions(found, options.count, reply);
-    }
-    Ok(())
-}
-
-fn write_positions(mut found: impl Iterator<Item = usize>, count: Option<usize>, reply: &mut Reply<'_>) {
-    match count {
-        None => match found.next() {
-            Some(index) => reply.integer(index as i64),
-            None => reply.null(),
-        },
+    match options.count {
+        None => {
+            let mut found = false;
+            options.search(list, element, 1, |index| {
+                reply.integer(index as i64);
+                found = true;
+            });
+            if !found {
+                reply.null();
+            }
+        }
         Some(count) => {
             let array = reply.deferred_array();
-            let most = if count == 0 { usize::MAX } else { count };
             let mut written = 0;
-            for index in found.take(most) {
+            options.search(list, element, if count == 0 { usize::MAX } else { count }, |index| {
                 reply.integer(index as i64);
                 written += 1;
-            }
+            });
             reply.finish(array, written);
         }
     }
+    Ok(())
 }
 
 struct LposOptions {
@@ -179,6 +169,29 @@ impl LposOptions {
             }
         }
         Ok(options)
+    }
+
+    /// Tells the indices of up to `most` matches.
+    fn search(&self, list: &List, element: &[u8], most: usize, mut tell: impl FnMut(usize)) {
+        let needle = Entry::of(element);
+        let last = list.len() - 1;
+        let (first, towards) = if self.rank > 0 { (0, End::Back) } else { (last, End::Front) };
+        let looked_at = if self.len_max == 0 { usize::MAX } else { self.len_max };
+        // The smallest integer has no counterpart: C takes it for -1.
+        let mut passed_over = self.rank.checked_abs().map_or(0, |rank| rank as usize - 1);
+        let (mut place, mut left) = (0, most);
+        list.visit(first, towards, |entry| {
+            if entry == needle {
+                if passed_over > 0 {
+                    passed_over -= 1;
+                } else {
+                    tell(if self.rank > 0 { place } else { last - place });
+                    left -= 1;
+                }
+            }
+            place += 1;
+            left > 0 && place < looked_at
+        });
     }
 }
 

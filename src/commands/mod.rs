@@ -26,6 +26,7 @@ mod hash_expire;
 mod hash_field_options;
 mod hash_scan;
 mod help;
+mod hops;
 mod hyperloglog;
 mod info;
 mod keys;

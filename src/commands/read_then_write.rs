@@ -4,6 +4,7 @@
 //! Hop 1 reads every key at its owner; what was read decides the reply, or what the owner of one key does in
 //! hop 2, with the reply in hand.
 
+use super::hops::result;
 use crate::command_table::{Contribution, HopWork, Plan, Step};
 use crate::resp::Reply;
 use crate::shard::{CommandError, CommandResult, Context};
@@ -73,16 +74,6 @@ impl<R: Send + 'static> Plan for ReadThenWrite<R> {
             Stage::Done => unreachable!("a plan that is done is not asked again"),
         }
     }
-}
-
-/// The result of one piece of a hop.
-fn result<R: 'static>(contribution: Contribution) -> R {
-    *contribution.downcast().expect("the kind of result that was asked for")
-}
-
-/// A plan for arguments that are wrong.
-pub(super) fn refuse(error: CommandError) -> Box<dyn Plan> {
-    ReadThenWrite::<()>::plan(Vec::new(), |_, _| (), move |_| Next::Answer(fail(error)))
 }
 
 pub(super) fn fail(error: CommandError) -> Answer {

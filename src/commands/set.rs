@@ -1,6 +1,6 @@
 //! Sets: SADD, SPOP and their kin. What involves several sets is in `set_algebra`.
 
-use super::collection_random::{RANDOM_COUNT_MAX, random_count};
+use super::collection_random::{random_count, refuse_endless};
 use super::collection_scan::{ScanOptions, parse_cursor, write_cursor};
 use super::entry_reply::{write_entry, write_value};
 use crate::base::random::Random;
@@ -282,17 +282,19 @@ fn srandmember(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>)
         return Err(CommandError::Syntax);
     }
     let count = random_count(&mut args)?;
+    let bytes_max = ctx.reply_bytes_max;
     let Some(set) = ctx.read_set(key)? else {
         reply.array(0);
         return Ok(());
     };
     let (len, wanted) = (set.len(), count.unsigned_abs() as usize);
     if count < 0 {
-        if count.unsigned_abs() > RANDOM_COUNT_MAX {
-            return Err(CommandError::OutOfRange);
-        }
+        refuse_endless(count, bytes_max)?;
         reply.array(wanted);
         for _ in 0..wanted {
+            if reply.bytes() > bytes_max {
+                break;
+            }
             write_entry(reply, set.random(|| random.next_u64()).expect("a set has members"));
         }
     } else if wanted >= len {

@@ -4,6 +4,7 @@
 //! the owner of the destination stores the result.
 
 use super::entry_reply::write_entry;
+use super::hops::{refuse, result};
 use crate::base::number::parse_i64;
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler, HopWork,
@@ -71,63 +72,32 @@ const SINTERSTORE: CommandSpec = CommandSpec {
 const SUNION: CommandSpec = CommandSpec {
     name: "SUNION",
     full_name: "sunion",
-    arity: Arity::AtLeast(2),
-    flags: Flags::of(&[Flag::ReadOnly]),
-    group: Group::Set,
-    keys: &[KeySpec::from(1, 1, Access::Read, &["access"])],
-    since: "1.0.0",
     complexity: "O(N) where N is the number of members of all sets.",
     summary: "Returns the members that any of several sets has.",
-    args: &[Arg::key("key").multiple()],
-    tips: &["nondeterministic_output_order"],
-    handler: Handler::Transaction { run: combine, plan: plan_combine },
-    ..DEFAULTS
+    ..SINTER
 };
 
 const SUNIONSTORE: CommandSpec = CommandSpec {
     name: "SUNIONSTORE",
     full_name: "sunionstore",
-    arity: Arity::AtLeast(3),
-    flags: Flags::of(&[Flag::Write, Flag::DenyOom]),
-    group: Group::Set,
     keys: &[KeySpec::at(1, Access::Overwrite, &["update"]), KeySpec::from(2, 1, Access::Read, &["access"])],
-    since: "1.0.0",
     complexity: "O(N) where N is the number of members of all sets.",
     summary: "Stores the members that any of several sets has.",
-    args: &[Arg::key("destination"), Arg::new("key", Kind::Key(1)).multiple()],
-    handler: Handler::Transaction { run: combine, plan: plan_combine },
-    ..DEFAULTS
+    ..SINTERSTORE
 };
 
 const SDIFF: CommandSpec = CommandSpec {
     name: "SDIFF",
     full_name: "sdiff",
-    arity: Arity::AtLeast(2),
-    flags: Flags::of(&[Flag::ReadOnly]),
-    group: Group::Set,
-    keys: &[KeySpec::from(1, 1, Access::Read, &["access"])],
-    since: "1.0.0",
-    complexity: "O(N) where N is the number of members of all sets.",
     summary: "Returns the members of the first set that no other set has.",
-    args: &[Arg::key("key").multiple()],
-    tips: &["nondeterministic_output_order"],
-    handler: Handler::Transaction { run: combine, plan: plan_combine },
-    ..DEFAULTS
+    ..SUNION
 };
 
 const SDIFFSTORE: CommandSpec = CommandSpec {
     name: "SDIFFSTORE",
     full_name: "sdiffstore",
-    arity: Arity::AtLeast(3),
-    flags: Flags::of(&[Flag::Write, Flag::DenyOom]),
-    group: Group::Set,
-    keys: &[KeySpec::at(1, Access::Overwrite, &["update"]), KeySpec::from(2, 1, Access::Read, &["access"])],
-    since: "1.0.0",
-    complexity: "O(N) where N is the number of members of all sets.",
     summary: "Stores the members of the first set that no other set has.",
-    args: &[Arg::key("destination"), Arg::new("key", Kind::Key(1)).multiple()],
-    handler: Handler::Transaction { run: combine, plan: plan_combine },
-    ..DEFAULTS
+    ..SUNIONSTORE
 };
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -301,16 +271,7 @@ fn plan_combine(argv: Argv<'_>) -> Box<dyn Plan> {
         Ok(Request { operation, keys, output }) => {
             Box::new(Combine { operation, output, stage: Stage::Read(keys.iter().map(Box::from).collect()) })
         }
-        Err(error) => Box::new(Failed(Some(error))),
-    }
-}
-
-/// A request that is refused before any key is looked at.
-struct Failed(Option<CommandError>);
-
-impl Plan for Failed {
-    fn step(&mut self, _: Vec<Contribution>, _: &mut Reply<'_>) -> Step {
-        Step::Done(Err(self.0.take().expect("asked once")))
+        Err(error) => refuse(error),
     }
 }
 
@@ -329,11 +290,6 @@ enum Stage {
 
 /// A copy of a set, and the limits that its owner goes by.
 type ReadSet = Result<(Option<Set>, EncodingLimits), CommandError>;
-
-/// The result of one piece of a hop.
-pub(super) fn result<R: 'static>(contribution: Contribution) -> R {
-    *contribution.downcast().expect("the kind of result that was asked for")
-}
 
 impl Plan for Combine {
     fn step(&mut self, results: Vec<Contribution>, reply: &mut Reply<'_>) -> Step {

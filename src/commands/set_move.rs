@@ -1,6 +1,6 @@
 //! SMOVE: a member goes from one set to another, which may be another shard's.
 
-use super::set_algebra::result;
+use super::hops::result;
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler, HopWork,
     KeySpec, Kind, Plan, Step,

@@ -86,7 +86,7 @@ fn reading() {
         -ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.
         > XREAD NOACK STREAMS a 0
         -ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.
-        > XREAD STREAMS a +
+        > XREAD STREAMS a -
         -ERR Invalid stream ID specified as stream command argument
         > SET k v
         +OK

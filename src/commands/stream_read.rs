@@ -3,7 +3,7 @@
 //! XREAD takes nothing away, so that one XADD serves all who wait for it. What XREADGROUP delivers is delivered
 //! once, and who waits for it is told when its key or its group goes.
 
-use super::list_move::{plan_or_error, result};
+use super::hops::{plan_or_error, result};
 use super::stream_group::no_group;
 use super::stream_journal::{GroupChange, group_changed};
 use super::stream_options::{strict_id, write_entry, write_id};
@@ -182,6 +182,8 @@ enum From {
     After(StreamId),
     /// `>`: behind what the group has been given.
     New,
+    /// `+` of XREAD, as in Redis 7.4: the last entry, if there is one.
+    Last,
 }
 
 /// Checks one stream of a request, and what its id means.
@@ -204,7 +206,13 @@ fn look(ctx: &mut Context<'_>, key: &[u8], id: &[u8], group: Option<&[u8]>) -> R
              consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just \
              return an empty result set.",
         )),
-        b"$" => Ok(From::After(stream.map_or(StreamId::MIN, |stream| stream.log().last_id()))),
+        b"+" if group.is_some() => Err(CommandError::Text(
+            "ERR The + ID is meaningless in the context of XREADGROUP: you want to read the history of this \
+             consumer by specifying a proper ID, or use the > ID to get new messages. The + ID would just \
+             return an empty result set.",
+        )),
+        b"+" if stream.is_some_and(|stream| !stream.log().is_empty()) => Ok(From::Last),
+        b"$" | b"+" => Ok(From::After(stream.map_or(StreamId::MIN, |stream| stream.log().last_id()))),
         b">" if group.is_none() => Err(CommandError::Text(
             "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> \
              option.",
@@ -255,11 +263,21 @@ fn serve(
     reply: &mut Reply<'_>,
 ) -> bool {
     let Some(reader) = reader else {
-        let From::After(id) = from else { unreachable!("`>` is for groups") };
         let Ok(Some(stream)) = ctx.read_stream(key) else { return false };
-        let Some(range) = behind(stream.log(), id) else { return false };
-        write_name(key, reply);
-        write_range(range, count, reply);
+        match from {
+            From::After(id) => {
+                let Some(range) = behind(stream.log(), id) else { return false };
+                write_name(key, reply);
+                write_range(range, count, reply);
+            }
+            From::Last => {
+                let Some(entry) = stream.log().last() else { return false };
+                write_name(key, reply);
+                reply.array(1);
+                write_entry(&entry, reply);
+            }
+            From::New => unreachable!("`>` is for groups"),
+        }
         return true;
     };
     let now = ctx.now;
@@ -323,6 +341,7 @@ fn deliver(
                 }
             });
         }
+        From::Last => unreachable!("`+` is for XREAD"),
         From::After(id) => {
             let start = id.next().unwrap_or(StreamId::MAX);
             let most = count.map_or(usize::MAX, |count| count as usize);
@@ -485,7 +504,7 @@ fn wait(argv: Argv<'_>) -> Result<WaitOrder, CommandError> {
 
 /// XREAD, as long as it stands in no line.
 struct ReadWish {
-    /// By key; `None` is `$`.
+    /// By key; `None` is `$`, and `+` where there is nothing.
     starts: Vec<(Box<[u8]>, Option<StreamId>)>,
     count: Option<u64>,
 }

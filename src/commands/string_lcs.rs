@@ -3,6 +3,7 @@
 //! The table of lengths has `(a + 1) * (b + 1)` cells, `cell(i, j)` being the length for the first `i` bytes of
 //! `a` and the first `j` of `b`. Where only the length is asked for, two rows of it are enough.
 
+use super::hops::result;
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler, HopWork,
     KeySpec, Plan, Step,
@@ -213,11 +214,7 @@ impl Plan for ReadBoth {
             });
             return Step::Hop(hop.collect());
         }
-        let mut strings = results.into_iter().map(|result| {
-            *result
-                .downcast::<(Result<Vec<u8>, CommandError>, usize)>()
-                .expect("the kind of result that was asked for")
-        });
+        let mut strings = results.into_iter().map(result::<(Result<Vec<u8>, CommandError>, usize)>);
         let ((first, bytes_max), (second, _)) =
             strings.next().zip(strings.next()).expect("both keys were read");
         Step::Done(answer((first, second), Args::new(self.argv.as_argv(), 3), bytes_max, reply))

@@ -1,5 +1,6 @@
 //! Strings of several keys: MGET, MSET, and those that set all keys or none.
 
+use super::hops::result;
 use super::string::{declare_set, propagate_set};
 use super::string_options::{Condition, EXPIRATION_ARGS, Expiry, Options, Reader};
 use crate::base::UnixMillis;
@@ -209,10 +210,7 @@ impl SetAll {
                 Ok(Step::Hop(hop.collect()))
             }
             Stage::Judging => {
-                let looks: Vec<(bool, UnixMillis)> = results
-                    .into_iter()
-                    .map(|result| *result.downcast().expect("the kind of result that was asked for"))
-                    .collect();
+                let looks: Vec<(bool, UnixMillis)> = results.into_iter().map(result).collect();
                 let now = looks.iter().map(|(_, now)| *now).max().unwrap_or_default();
                 let ttl = request.ttl(now)?;
                 if looks.iter().any(|(exists, _)| request.forbids(*exists)) {

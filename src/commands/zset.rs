@@ -212,20 +212,9 @@ fn zrank(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Comman
 const ZREVRANK: CommandSpec = CommandSpec {
     name: "ZREVRANK",
     full_name: "zrevrank",
-    arity: Arity::AtLeast(3),
-    flags: Flags::of(&[Flag::ReadOnly, Flag::Fast]),
-    group: Group::SortedSet,
-    keys: &[KeySpec::at(1, Access::Read, &["access"])],
-    since: "2.0.0",
-    complexity: "O(log(N)).",
     summary: "Returns how many members stand after a member.",
-    args: &[
-        Arg::key("key"),
-        Arg::string("member"),
-        Arg::token("withscore", "WITHSCORE").optional().since("7.2.0"),
-    ],
     handler: Handler::Shard(zrevrank),
-    ..DEFAULTS
+    ..ZRANK
 };
 
 fn zrevrank(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {

@@ -1,6 +1,7 @@
 //! Unions, intersections and differences of sorted sets and of sets, whose members count with score 1.
 
-use super::read_then_write::{Answer, Next, ReadThenWrite, fail, integer, refuse};
+use super::hops::refuse;
+use super::read_then_write::{Answer, Next, ReadThenWrite, fail, integer};
 use super::zset::{MembersReply, store_zset};
 use crate::base::double;
 use crate::base::number::parse_i64;
@@ -400,37 +401,15 @@ const ZUNION: CommandSpec = CommandSpec {
 const ZINTER: CommandSpec = CommandSpec {
     name: "ZINTER",
     full_name: "zinter",
-    arity: Arity::AtLeast(3),
-    flags: Flags::of(&[Flag::ReadOnly]),
-    group: Group::SortedSet,
-    keys: &[KeySpec::counted(1, Access::Read, &["access"])],
-    since: "6.2.0",
     complexity: "O(N*K)+O(M*log(M)) where N is the size of the smallest of K sorted sets and M the number of members returned.",
     summary: "Returns the members that several sorted sets share, with joined scores.",
-    args: &[
-        Arg::integer("numkeys"),
-        Arg::key("key").multiple(),
-        Arg::integer("weight").after("WEIGHTS").optional().multiple(),
-        Arg::one_of(
-            "aggregate",
-            &[Arg::token("sum", "SUM"), Arg::token("min", "MIN"), Arg::token("max", "MAX")],
-        )
-        .after("AGGREGATE")
-        .optional(),
-        Arg::token("withscores", "WITHSCORES").optional(),
-    ],
     handler: Handler::Transaction { run: zinter, plan: plan_zinter },
-    ..DEFAULTS
+    ..ZUNION
 };
 
 const ZDIFF: CommandSpec = CommandSpec {
     name: "ZDIFF",
     full_name: "zdiff",
-    arity: Arity::AtLeast(3),
-    flags: Flags::of(&[Flag::ReadOnly]),
-    group: Group::SortedSet,
-    keys: &[KeySpec::counted(1, Access::Read, &["access"])],
-    since: "6.2.0",
     complexity: "O(N*K)+O(M*log(M)) where N is the size of the first of K sorted sets and M the number of members returned.",
     summary: "Returns the members of the first sorted set that are in no other one.",
     args: &[
@@ -439,7 +418,7 @@ const ZDIFF: CommandSpec = CommandSpec {
         Arg::token("withscores", "WITHSCORES").optional(),
     ],
     handler: Handler::Transaction { run: zdiff, plan: plan_zdiff },
-    ..DEFAULTS
+    ..ZUNION
 };
 
 const ZINTERCARD: CommandSpec = CommandSpec {
@@ -490,27 +469,10 @@ const ZUNIONSTORE: CommandSpec = CommandSpec {
 const ZINTERSTORE: CommandSpec = CommandSpec {
     name: "ZINTERSTORE",
     full_name: "zinterstore",
-    arity: Arity::AtLeast(4),
-    flags: Flags::of(&[Flag::Write, Flag::DenyOom]),
-    group: Group::SortedSet,
-    keys: &[KeySpec::at(1, Access::Overwrite, &["update"]), KeySpec::counted(2, Access::Read, &["access"])],
-    since: "2.0.0",
     complexity: "O(N*K)+O(M*log(M)) where N is the size of the smallest of K sorted sets and M the number of members stored.",
     summary: "Stores the members that several sorted sets share, with joined scores.",
-    args: &[
-        Arg::key("destination"),
-        Arg::integer("numkeys"),
-        Arg::new("key", Kind::Key(1)).multiple(),
-        Arg::integer("weight").after("WEIGHTS").optional().multiple(),
-        Arg::one_of(
-            "aggregate",
-            &[Arg::token("sum", "SUM"), Arg::token("min", "MIN"), Arg::token("max", "MAX")],
-        )
-        .after("AGGREGATE")
-        .optional(),
-    ],
     handler: Handler::Transaction { run: zinterstore, plan: plan_zinterstore },
-    ..DEFAULTS
+    ..ZUNIONSTORE
 };
 
 const ZDIFFSTORE: CommandSpec = CommandSpec {

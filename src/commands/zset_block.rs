@@ -1,7 +1,7 @@
 //! Sorted sets, waiting: BZPOPMIN, BZPOPMAX, BZMPOP.
 
+use super::hops::refuse;
 use super::list_block::always;
-use super::read_then_write::refuse;
 use super::timeout;
 use super::zset_pop::{End, MultiPop, WritePopped, plan_pop, pop_first, write_popped};
 use crate::command_table::{

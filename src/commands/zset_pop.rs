@@ -1,6 +1,7 @@
 //! Taking members from the ends of sorted sets: ZPOPMIN, ZPOPMAX, ZMPOP.
 
-use super::read_then_write::{Answer, Next, ReadThenWrite, fail, refuse};
+use super::hops::refuse;
+use super::read_then_write::{Answer, Next, ReadThenWrite, fail};
 use super::zset::{MembersReply, change_zset, changed_zset, read_zset};
 use crate::base::number::parse_i64;
 use crate::command_table::{
@@ -80,16 +81,9 @@ fn zpopmin(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Comm
 const ZPOPMAX: CommandSpec = CommandSpec {
     name: "ZPOPMAX",
     full_name: "zpopmax",
-    arity: Arity::AtLeast(2),
-    flags: Flags::of(&[Flag::Write, Flag::Fast]),
-    group: Group::SortedSet,
-    keys: &[KeySpec::at(1, Access::Update, &["access", "delete"])],
-    since: "5.0.0",
-    complexity: "O(M*log(N)) where M is the number of members removed.",
     summary: "Removes and returns the members with the highest scores.",
-    args: &[Arg::key("key"), Arg::integer("count").optional()],
     handler: Handler::Shard(zpopmax),
-    ..DEFAULTS
+    ..ZPOPMIN
 };
 
 fn zpopmax(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {

@@ -1,6 +1,7 @@
 //! Sorted sets by ranges of ranks, scores and names: ZRANGE and its older forms, ZRANGESTORE, ZCOUNT, ZREMRANGEBY….
 
-use super::read_then_write::{Next, ReadThenWrite, fail, integer, refuse};
+use super::hops::refuse;
+use super::read_then_write::{Next, ReadThenWrite, fail, integer};
 use super::zset::{MembersReply, change_zset, changed_zset, read_zset, store_zset};
 use super::zset_query::{By, Form, Query, parse_names, parse_scores};
 use crate::command_table::{
@@ -127,12 +128,7 @@ fn zrangebyscore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
 const ZREVRANGEBYSCORE: CommandSpec = CommandSpec {
     name: "ZREVRANGEBYSCORE",
     full_name: "zrevrangebyscore",
-    arity: Arity::AtLeast(4),
-    flags: Flags::of(&[Flag::ReadOnly]),
-    group: Group::SortedSet,
-    keys: &[KeySpec::at(1, Access::Read, &["access"])],
     since: "2.2.0",
-    complexity: "O(log(N)+M) where M is the number of members returned.",
     summary: "Returns the members within a range of scores, highest first.",
     args: &[
         Arg::key("key"),
@@ -144,7 +140,7 @@ const ZREVRANGEBYSCORE: CommandSpec = CommandSpec {
             .optional(),
     ],
     handler: Handler::Shard(zrevrangebyscore),
-    ..DEFAULTS
+    ..ZRANGEBYSCORE
 };
 
 fn zrevrangebyscore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -180,12 +176,6 @@ fn zrangebylex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> 
 const ZREVRANGEBYLEX: CommandSpec = CommandSpec {
     name: "ZREVRANGEBYLEX",
     full_name: "zrevrangebylex",
-    arity: Arity::AtLeast(4),
-    flags: Flags::of(&[Flag::ReadOnly]),
-    group: Group::SortedSet,
-    keys: &[KeySpec::at(1, Access::Read, &["access"])],
-    since: "2.8.9",
-    complexity: "O(log(N)+M) where M is the number of members returned.",
     summary: "Returns the members within a range of names, last first, where all scores are equal.",
     args: &[
         Arg::key("key"),
@@ -196,7 +186,7 @@ const ZREVRANGEBYLEX: CommandSpec = CommandSpec {
             .optional(),
     ],
     handler: Handler::Shard(zrevrangebylex),
-    ..DEFAULTS
+    ..ZRANGEBYLEX
 };
 
 fn zrevrangebylex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -293,16 +283,11 @@ fn zcount(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> C
 const ZLEXCOUNT: CommandSpec = CommandSpec {
     name: "ZLEXCOUNT",
     full_name: "zlexcount",
-    arity: Arity::Exactly(4),
-    flags: Flags::of(&[Flag::ReadOnly, Flag::Fast]),
-    group: Group::SortedSet,
-    keys: &[KeySpec::at(1, Access::Read, &["access"])],
     since: "2.8.9",
-    complexity: "O(log(N)).",
     summary: "Counts the members within a range of names, where all scores are equal.",
     args: &[Arg::key("key"), Arg::string("min"), Arg::string("max")],
     handler: Handler::Shard(zlexcount),
-    ..DEFAULTS
+    ..ZCOUNT
 };
 
 fn zlexcount(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -334,16 +319,11 @@ fn zremrangebyrank(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
 const ZREMRANGEBYSCORE: CommandSpec = CommandSpec {
     name: "ZREMRANGEBYSCORE",
     full_name: "zremrangebyscore",
-    arity: Arity::Exactly(4),
-    flags: Flags::of(&[Flag::Write]),
-    group: Group::SortedSet,
-    keys: &[KeySpec::at(1, Access::Update, &["delete"])],
     since: "1.2.0",
-    complexity: "O(M*log(N)) where M is the number of members removed.",
     summary: "Removes the members within a range of scores.",
     args: &[Arg::key("key"), Arg::new("min", Kind::Double), Arg::new("max", Kind::Double)],
     handler: Handler::Shard(zremrangebyscore),
-    ..DEFAULTS
+    ..ZREMRANGEBYRANK
 };
 
 fn zremrangebyscore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
@@ -353,16 +333,11 @@ fn zremrangebyscore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>
 const ZREMRANGEBYLEX: CommandSpec = CommandSpec {
     name: "ZREMRANGEBYLEX",
     full_name: "zremrangebylex",
-    arity: Arity::Exactly(4),
-    flags: Flags::of(&[Flag::Write]),
-    group: Group::SortedSet,
-    keys: &[KeySpec::at(1, Access::Update, &["delete"])],
     since: "2.8.9",
-    complexity: "O(M*log(N)) where M is the number of members removed.",
     summary: "Removes the members within a range of names, where all scores are equal.",
     args: &[Arg::key("key"), Arg::string("min"), Arg::string("max")],
     handler: Handler::Shard(zremrangebylex),
-    ..DEFAULTS
+    ..ZREMRANGEBYSCORE
 };
 
 fn zremrangebylex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {

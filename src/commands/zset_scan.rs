@@ -1,9 +1,9 @@
 //! Some members of a sorted set: at random (ZRANDMEMBER), or a few with each call (ZSCAN).
 
-use super::keys_scan::parse_cursor;
+use super::collection_random::refuse_endless;
+use super::collection_scan::{ScanOptions, parse_cursor, write_cursor};
 use super::zset::{MembersReply, read_zset};
 use crate::base::double;
-use crate::base::glob::{self, Case};
 use crate::command_table::{
     Access, Arg, Args, Arity, CommandSpec, DEFAULTS, Flag, Flags, Group, Handler, KeySpec, Kind,
 };
@@ -50,6 +50,7 @@ fn zrandmember(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>)
     }
     // The random numbers are drawn from a generator of its own, since the set is borrowed from the shard.
     let mut random = crate::base::random::Random::from_seed(ctx.random());
+    let bytes_max = ctx.reply_bytes_max;
     let Some(set) = read_zset(ctx, key)?.filter(|_| count != 0) else {
         reply.array(0);
         return Ok(());
@@ -65,15 +66,19 @@ fn zrandmember(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>)
         });
         return Ok(());
     }
+    if count < 0 {
+        refuse_endless(count, bytes_max)?;
+    }
     let mut members = MembersReply::begin(reply, wanted, with_scores);
     let mut emit = |rank: usize| {
         set.visit(rank..rank + 1, false, |member, score| {
             members.member(member, score);
             ControlFlow::Continue(())
         });
+        members.reply.bytes() <= bytes_max
     };
     if count < 0 {
-        (0..wanted).for_each(|_| emit(random.index(len)));
+        (0..wanted).all(|_| emit(random.index(len)));
         return Ok(());
     }
     // Floyd's way to draw different numbers; then shuffled, since it favours the order.
@@ -88,7 +93,7 @@ fn zrandmember(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>)
     for at in (1..ranks.len()).rev() {
         ranks.swap(at, random.index(at + 1));
     }
-    ranks.into_iter().for_each(emit);
+    ranks.into_iter().all(emit);
     Ok(())
 }
 
@@ -131,32 +136,19 @@ fn zscan(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Co
     let key = args.bytes()?;
     let cursor = parse_cursor(args.bytes()?)?;
     let Some(set) = read_zset(ctx, key)? else {
-        reply.array(2);
-        reply.bulk(b"0");
+        write_cursor(reply, 0);
         reply.array(0);
         return Ok(());
     };
-    let (mut pattern, mut count) = (None, 10);
-    while args.remaining() > 0 {
-        if args.remaining() > 1 && args.option("COUNT") {
-            count = args.integer()?;
-            if count < 1 {
-                return Err(CommandError::Syntax);
-            }
-        } else if args.remaining() > 1 && args.option("MATCH") {
-            pattern = Some(args.bytes()?).filter(|pattern| pattern != b"*");
-        } else {
-            return Err(CommandError::Syntax);
-        }
-    }
+    let options = ScanOptions::parse(args, false)?;
     let mut encoded = Vec::new();
     let mut members = Reply::new(&mut encoded, reply.protocol());
     let mut found = 0;
     // Redis shows the scores of a packed set as they are stored.
     let packed = set.encoding() == Encoding::Listpack;
     let mut text = Vec::with_capacity(32);
-    let next = set.scan(cursor, usize::try_from(count).expect("positive"), |member, score| {
-        if pattern.is_some_and(|pattern| !glob::matches(pattern, member, Case::Sensitive)) {
+    let next = set.scan(cursor, options.count, |member, score| {
+        if !options.matches(member) {
             return;
         }
         text.clear();
@@ -169,8 +161,7 @@ fn zscan(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Co
         members.bulk(&text);
         found += 2;
     });
-    reply.array(2);
-    reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+    write_cursor(reply, next);
     reply.array(found);
     reply.raw(&encoded);
     Ok(())

@@ -1,10 +1,9 @@
 //! A real directory.
 
-use super::Disk;
+use super::{Disk, Mapped};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -136,32 +135,4 @@ impl Disk for Directory {
 fn take_next<'a>(names: &'a [String], next: &AtomicUsize) -> Option<(usize, &'a String)> {
     let index = next.fetch_add(1, Ordering::Relaxed);
     names.get(index).map(|name| (index, name))
-}
-
-/// A file's bytes as the kernel has them.
-#[derive(Debug)]
-pub struct Mapped {
-    /// An empty file cannot be mapped.
-    map: Option<memmap2::Mmap>,
-}
-
-impl Mapped {
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        if file.metadata()?.len() == 0 {
-            return Ok(Self { map: None });
-        }
-        // SAFETY: the files read in this way are the server's own, in a directory it has locked, and are not
-        // changed while they are read; that somebody else truncates one is beyond what a process can guard against.
-        let map = unsafe { memmap2::Mmap::map(&file)? };
-        Ok(Self { map: Some(map) })
-    }
-}
-
-impl Deref for Mapped {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.map.as_deref().unwrap_or_default()
-    }
 }

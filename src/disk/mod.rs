@@ -12,11 +12,13 @@
 mod aligned;
 mod directory;
 mod lock;
+mod mapped;
 mod simulated;
 
 pub use aligned::{AlignedBuffer, BLOCK};
-pub use directory::{Appendable, Directory, Mapped};
+pub use directory::{Appendable, Directory};
 pub use lock::{DirectoryLock, LockError};
+pub use mapped::{Mapped, place_of};
 pub use simulated::{FaultRates, SimulatedDisk};
 
 use std::io;

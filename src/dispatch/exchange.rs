@@ -196,4 +196,9 @@ impl Dispatch {
     pub fn unpark(&self) {
         self.links.unpark();
     }
+
+    /// Whether another core has sent something.
+    pub fn has_unread(&self) -> bool {
+        self.links.has_unread()
+    }
 }

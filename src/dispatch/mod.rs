@@ -121,7 +121,7 @@ impl Dispatch {
             account::refuse(core, key, Some(&command), &error);
             return Flow::Next;
         }
-        if core.settings.paused && hold_if_paused(core, key, &command) {
+        if (core.settings.paused || core.settings.writes_wait) && hold_if_paused(core, key, &command) {
             return Flow::Stall;
         }
         if core.clients.running(key).multi.is_some() && self.queue(core, key, &command, argv) {
@@ -290,7 +290,8 @@ impl Dispatch {
 /// CLIENT PAUSE: the client waits if the pause is about this command.
 fn hold_if_paused(core: &mut CoreState, key: ClientKey, command: &Command) -> bool {
     let writes = |command: &Command| command.is_write() || command.spec.flags.contains(Flag::MayReplicate);
-    let held = match core.shared.pause.mode(core.now.unix.0) {
+    let wait = core.settings.writes_wait.then_some(PauseMode::Writes);
+    let held = match core.shared.pause.mode(core.now.unix.0).or(wait) {
         None => false,
         Some(PauseMode::All) => true,
         Some(PauseMode::Writes) => {

@@ -52,6 +52,7 @@ pub(super) fn append_reply(
 ) {
     let start = out.len();
     let mut context = shard.context(caller.db, now, caller.no_touch);
+    context.reply_bytes_max = context.shard.options.reply_bytes_max;
     let mut reply = Reply::new(out, caller.protocol);
     if let Err(error) = run(&mut context, Args::new(argv, names), &mut reply) {
         error.write_over(out, start, caller.protocol);

@@ -240,7 +240,7 @@ impl Runner<'_> {
         journal.take_unit(&mut member.effects);
         if concludes {
             let Member { participants, effects } = self.members.remove(&txn.number).expect("just looked at");
-            journal.put_unit(effects);
+            journal.put_unit(&effects);
             if participants.len() == 1 {
                 return journal.seal();
             }

@@ -16,6 +16,7 @@
 mod entry;
 mod entry_mut;
 mod expire;
+mod foresight;
 mod group;
 mod lazy_free;
 mod memory;

@@ -112,7 +112,7 @@ impl Desk {
         self.asked.wrapping_sub(self.taken) as usize
     }
 
-    fn ready(&self) -> usize {
+    pub fn ready(&self) -> usize {
         self.stock.made.load(Ordering::Acquire).wrapping_sub(self.taken) as usize
     }
 

@@ -22,6 +22,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A huge page of this processor family.
 pub(super) const REGION_BYTES: usize = 2 << 20;
 
+/// The stock is at most this part of what is in use, or one region: memory ahead of need must not show in the bytes per key.
+const STOCK_SHARE: usize = 32;
+
 /// Regions of the first piece of address space, and of the largest.
 const PIECE_FIRST: usize = 32;
 const PIECE_MAX: usize = 512;
@@ -78,14 +81,21 @@ impl Regions {
         Some((region, late))
     }
 
-    /// Has regions made ready until so many are coming, if somebody makes them.
-    pub fn ask(&mut self, regions: usize) {
-        while self.desk.as_ref().is_some_and(|desk| desk.coming() < regions.min(PLACES)) {
-            let Some(region) = self.untouched() else { return };
+    /// Has regions made ready until so many are coming; false if nobody makes them.
+    pub fn ask(&mut self, regions: usize) -> bool {
+        let most = (self.in_use / STOCK_SHARE).clamp(1, PLACES);
+        while self.desk.as_ref().is_some_and(|desk| desk.coming() < regions.min(most)) {
+            let Some(region) = self.untouched() else { break };
             let desk = self.desk.as_mut().expect("just seen");
             // SAFETY: R1, nobody has the region.
             unsafe { desk.ask(region) };
         }
+        self.desk.is_some()
+    }
+
+    /// Whether something was asked for that is not ready.
+    pub fn is_making(&self) -> bool {
+        self.desk.as_ref().is_some_and(|desk| desk.ready() < desk.coming())
     }
 
     /// Regions that are ready or will be.

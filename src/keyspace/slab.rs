@@ -18,6 +18,7 @@
 //!   S5  An object whose size is a multiple of 64 is aligned to 64, any other to 8.
 //!   S6  `free_spans` is the sum of the free spans of all regions.
 
+use super::foresight::Foresight;
 use super::region_stock::RegionStock;
 use super::regions::{self, REGION_BYTES, Regions};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -32,15 +33,9 @@ const SPAN_BYTES: usize = 64 << 10;
 pub(super) const SPAN_LINES: usize = SPAN_BYTES / LINE - 1;
 const SMALL_REGION_SPANS: u32 = 16;
 const SMALL_REGION_BYTES: usize = SPAN_BYTES * SMALL_REGION_SPANS as usize;
-const HUGE_REGION_SPANS: u32 = (REGION_BYTES / SPAN_BYTES) as u32;
+pub(super) const HUGE_REGION_SPANS: u32 = (REGION_BYTES / SPAN_BYTES) as u32;
 /// A shard with less than this many regions does not take another 2 MiB for its next span.
 const SMALL_REGIONS: usize = 4;
-
-/// The next region is asked for when fewer spans than this are left: half a region, so that at rest a shard has half of
-/// one in stock on average. At 150 MB of new data a second that is 7 ms ahead.
-const LEAD_LEAST: usize = HUGE_REGION_SPANS as usize / 2;
-/// Where doubling ends: 8 regions.
-const LEAD_MOST: usize = HUGE_REGION_SPANS as usize * 8;
 
 const FINE_MAX: usize = 1024;
 const FINE_CLASSES: usize = FINE_MAX / 8;
@@ -125,10 +120,7 @@ struct Inner {
     used_bytes: usize,
     reserved_bytes: usize,
     free_spans: usize,
-    /// How many spans ahead regions are asked for: doubles with each that comes too late.
-    lead: usize,
-    /// A region was taken since [`Slab::settle`] was last called.
-    grows: bool,
+    foresight: Foresight,
 }
 
 /// The allocator of one shard, shared by its databases through an `Rc`.
@@ -160,8 +152,7 @@ impl Slab {
                 used_bytes: 0,
                 reserved_bytes: 0,
                 free_spans: 0,
-                lead: LEAD_LEAST,
-                grows: false,
+                foresight: Foresight::default(),
             }),
             _one_core: PhantomData,
         }
@@ -183,9 +174,12 @@ impl Slab {
         self.inner().release(regions_max)
     }
 
-    /// To be called about once a second: a shard that has stopped growing gives up what is in stock beyond the least.
+    /// To be called about once a second: a shard that has stopped growing gives up what was made ready for it.
     pub fn settle(&self) {
-        self.inner().settle();
+        let Inner { foresight, huge, free_spans, .. } = self.inner();
+        if let Some(regions) = foresight.settle(*free_spans) {
+            while huge.coming() > regions && huge.give_up_ready() {}
+        }
     }
 
     /// After a snapshot: makes the memory of the next region one huge page again. `position` is where it goes on, at
@@ -422,9 +416,8 @@ impl Inner {
         let huge = if self.next_is_small() { None } else { self.huge.take() };
         let (base, spans) = match huge {
             Some((base, late)) => {
-                self.grows = true;
                 if late {
-                    self.lead = (self.lead * 2).min(LEAD_MOST);
+                    self.foresight.was_late();
                 }
                 (base.as_ptr(), HUGE_REGION_SPANS)
             }
@@ -462,19 +455,11 @@ impl Inner {
 
     /// Sees to it that the next regions will be ready when they are needed.
     fn ask_ahead(&mut self) {
-        if self.free_spans < self.lead && !self.next_is_small() {
-            let missing = self.lead - self.free_spans;
-            self.huge.ask(missing.div_ceil(HUGE_REGION_SPANS as usize));
+        let pending = self.foresight.is_waiting() && self.huge.is_making();
+        let regions = self.foresight.span_taken(self.free_spans, pending);
+        if regions > self.huge.coming() && !self.next_is_small() && self.huge.ask(regions) {
+            self.foresight.has_asked();
         }
-    }
-
-    fn settle(&mut self) {
-        if std::mem::take(&mut self.grows) {
-            return;
-        }
-        self.lead = LEAD_LEAST;
-        let needed = self.lead.saturating_sub(self.free_spans).div_ceil(HUGE_REGION_SPANS as usize);
-        while self.huge.coming() > needed && self.huge.give_up_ready() {}
     }
 
     /// One empty span per class is kept, so that a key set and deleted in turn costs nothing.

@@ -116,12 +116,17 @@ impl<T: Send> Links<T> {
         self.peers.iter().flatten().map(|peer| peer.backlog.len()).sum()
     }
 
+    /// Whether another core has sent something.
+    pub fn has_unread(&self) -> bool {
+        self.peers.iter().flatten().any(|peer| peer.from.is_ready())
+    }
+
     /// Declares this core asleep. Returns false, and leaves it awake, if there is something to read.
     pub fn park(&self) -> bool {
         let parked = &self.parked[self.own].0;
         parked.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        if self.peers.iter().flatten().any(|peer| peer.from.is_ready()) {
+        if self.has_unread() {
             parked.store(false, Ordering::Relaxed);
             return false;
         }

@@ -2,6 +2,7 @@
 
 mod command_stats;
 mod counters;
+pub mod crash_report;
 pub mod info;
 mod latency_monitor;
 pub mod latency_report;

@@ -7,8 +7,12 @@ use crate::disk::{Directory, DirectoryLock};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a shard has journalled and its disk has not taken, in bytes of memory: beyond this, commands that write wait, on
+/// all cores, until half of it is written. Redis' write blocks by then, and its one thread with it.
+pub const WAITING_BYTES_MAX: u64 = 128 << 20;
 
 /// In the directory, so that no second server uses it.
 pub const LOCK_FILE: &str = "pinion.lock";
@@ -71,6 +75,10 @@ pub struct AppendOnly {
     /// For tests: what each sync fails with although it succeeds, or 0. The disk of a test never fails by itself, and
     /// what goes through a ring is seen by nobody who could make it fail.
     pub planted_sync_error: AtomicI32,
+    /// For tests: whether nobody hears that a write or sync is over.
+    pub planted_stall: AtomicBool,
+    /// How many cores have more than [`WAITING_BYTES_MAX`] to write.
+    full: AtomicUsize,
 }
 
 /// What INFO shows.
@@ -110,6 +118,8 @@ impl AppendOnly {
             failures: AtomicU64::new(0),
             warned_of_buffering: AtomicBool::new(false),
             planted_sync_error: AtomicI32::new(0),
+            planted_stall: AtomicBool::new(false),
+            full: AtomicUsize::new(0),
         }
     }
 
@@ -187,6 +197,21 @@ impl AppendOnly {
             return 0;
         }
         self.cores.iter().map(|core| core.error.load(Relaxed)).find(|error| *error != 0).unwrap_or(0)
+    }
+
+    /// A core has come to its limit, or is over it.
+    pub fn set_full(&self, full: bool) {
+        if full {
+            self.full.fetch_add(1, Relaxed);
+        } else {
+            self.full.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Whether commands that write are to wait for the disk.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.full.load(Relaxed) > 0
     }
 
     /// Whether this is the first time that somebody asks.

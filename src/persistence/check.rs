@@ -208,7 +208,8 @@ impl fmt::Display for RdbReport {
         for (type_code, (keys, bytes)) in &self.types {
             writeln!(
                 f,
-                "[info] {keys} keys of type {type_code} ({}): {bytes} bytes",
+                "[info] {keys} keys of type {} ({}): {bytes} bytes",
+                code::byte(*type_code),
                 code::name(*type_code)
             )?;
         }

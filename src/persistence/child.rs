@@ -230,6 +230,15 @@ pub fn leave_core() {
     unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
 }
 
+/// Lets the calling thread run on these CPUs only; on none: leaves it where it is.
+pub fn run_on(cpus: &[usize]) {
+    if !cpus.is_empty() {
+        let set = cpu_set(cpus);
+        // SAFETY: as in `leave_core`.
+        unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
+    }
+}
+
 /// The given CPUs, or those of the server's first thread: the one that forks is bound to its core's.
 fn cpu_set(cpus: &[usize]) -> libc::cpu_set_t {
     // SAFETY: all-zero bytes are an empty set; the calls get pointers to it, and indices within it.

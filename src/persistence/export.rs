@@ -12,7 +12,7 @@
 
 use super::load::{Feeds, Job, LoadError};
 use super::rdb::writer::{self, Preamble};
-use super::rdb::{VERSION, VERSION_MAX, WriteOptions, version_needed};
+use super::rdb::{VERSION, VERSION_OF_FIELD_DEADLINES, WriteOptions, version_needed};
 use crate::base::UnixMillis;
 use crate::base::crc::crc64;
 use crate::config::Config;
@@ -174,7 +174,10 @@ fn write_base(
         file.write_all(bytes).map_err(failed)
     };
     let mut frame = Vec::new();
-    writer::write_header(if keeps_field_deadlines { VERSION_MAX } else { VERSION }, &mut frame);
+    writer::write_header(
+        if keeps_field_deadlines { VERSION_OF_FIELD_DEADLINES } else { VERSION },
+        &mut frame,
+    );
     let preamble =
         Preamble { redis_version: REDIS_VERSION, created_s: now.as_secs(), used_memory: 0, aof_base: true };
     writer::write_preamble(&preamble, &mut frame);

@@ -149,7 +149,7 @@ fn start(
         changes: changes(shards),
         temporary: if is_rdb { temporary } else { temporary_base },
         done: write.done,
-        cpus: cpu_list(config),
+        cpus: cpu_list(config, is_rdb),
     };
     let options = SnapshotOptions { in_child: true, ..options(shared, config, !is_rdb, access_clock) };
     let frozen: Vec<Frozen<'_>> = shards.iter().map(|shard| Frozen::new(shard)).collect();
@@ -193,8 +193,9 @@ fn start(
 pub const CANNOT_REWRITE: &str =
     "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.";
 
-fn cpu_list(config: &Config) -> Vec<usize> {
-    let list = config.get(BGSAVE_CPULIST).map(String::from_utf8_lossy);
+fn cpu_list(config: &Config, is_rdb: bool) -> Vec<usize> {
+    let list = config.get(if is_rdb { BGSAVE_CPULIST } else { AOF_REWRITE_CPULIST });
+    let list = list.map(String::from_utf8_lossy);
     list.and_then(|list| crate::base::cpu_list::parse(&list)).unwrap_or_default()
 }
 

@@ -212,6 +212,11 @@ impl ArgvBuf {
         self.ranges.is_empty()
     }
 
+    /// The bytes of all arguments together.
+    pub fn payload_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Forgets the arguments and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();

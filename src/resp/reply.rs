@@ -50,6 +50,12 @@ impl<'a> Reply<'a> {
         Self { out, protocol, errors: 0 }
     }
 
+    /// What is in the buffer, with earlier replies.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.out.len()
+    }
+
     #[inline]
     pub fn protocol(&self) -> Protocol {
         self.protocol

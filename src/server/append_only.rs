@@ -13,6 +13,7 @@ use crate::dispatch::Dispatch;
 use crate::net::{FileId, Ring};
 use crate::persistence::aof::ahead::{PIECE_BYTES, Zeros};
 use crate::persistence::aof::segment::{Action, Completion, Policy};
+use crate::persistence::append_only::WAITING_BYTES_MAX;
 use crate::session::CoreState;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
@@ -29,6 +30,10 @@ pub struct AppendOnly {
     zeros: Option<AlignedBuffer>,
     policy: Option<Policy>,
     failing: bool,
+    /// The limit of what may wait is reached here.
+    full: bool,
+    /// What has come to an end while nobody was to hear of it.
+    unheard: Vec<(FileId, Completion)>,
     /// A segment could not be opened: until when nothing is tried, and what was to be done.
     postponed: Option<(u64, u64, Action)>,
 }
@@ -89,6 +94,10 @@ impl AppendOnly {
         file: FileId,
         mut completion: Completion,
     ) {
+        if core.shared.append_only.planted_stall.load(Relaxed) {
+            self.unheard.push((file, completion));
+            return;
+        }
         let is_of = |segment: &&Segment| segment.file == file || segment.ahead == file;
         let Some(&Segment { generation, ahead, .. }) = self.files.iter().find(is_of) else { return };
         if file == ahead {
@@ -118,6 +127,11 @@ impl AppendOnly {
     /// The last thing of a turn.
     pub fn end_turn(&mut self, core: &mut CoreState, ring: &mut Ring) {
         let is_enabled = core.shared.append_only.enabled.load(Relaxed);
+        if !self.unheard.is_empty() {
+            std::mem::take(&mut self.unheard)
+                .into_iter()
+                .for_each(|(file, completion)| self.completed(core, ring, file, completion));
+        }
         if core.appender.is_on() && !is_enabled {
             return self.drain(core, ring);
         }
@@ -134,7 +148,7 @@ impl AppendOnly {
             appender.log().expect("it is on").set_policy(policy);
             core.acknowledge.switch(policy == Policy::Always);
         }
-        appender.collect(&mut shard.effects.journal, now_ms);
+        appender.collect(&mut shard.effects.journal, false, now_ms);
         self.act(core, ring, now_ms);
         self.write_zeros(core, ring, now_ms);
         self.show(core);
@@ -142,11 +156,12 @@ impl AppendOnly {
 
     /// The file was switched off: what was journalled before is written to its end.
     fn drain(&mut self, core: &mut CoreState, ring: &mut Ring) {
+        self.set_full(core, false);
         let now_ms = now_ms(core);
         let CoreState { appender, shard, .. } = core;
         let journal = &mut shard.effects.journal;
         if journal.is_on() {
-            appender.collect(journal, now_ms);
+            appender.collect(journal, true, now_ms);
             journal.stop();
             appender.log().expect("it is on").hurry();
             core.acknowledge.switch(false);
@@ -244,11 +259,14 @@ impl AppendOnly {
         let log = core.appender.log().expect("it is on");
         let figures = &core.shared.append_only.cores[core.index];
         figures.bytes.store(log.size(), Relaxed);
-        figures.waiting_bytes.store(log.waiting_bytes() as u64, Relaxed);
+        let waiting_bytes = log.waiting_bytes() as u64;
+        figures.waiting_bytes.store(waiting_bytes, Relaxed);
         figures.syncing.store(log.is_syncing(), Relaxed);
         figures.syncs_slow.store(log.syncs_slow(), Relaxed);
         let error = log.error().unwrap_or(0);
         figures.error.store(error, Relaxed);
+        let least = if self.full { WAITING_BYTES_MAX / 2 } else { WAITING_BYTES_MAX };
+        self.set_full(core, waiting_bytes > least);
         let is_failing = error != 0;
         if is_failing != self.failing {
             self.failing = is_failing;
@@ -259,6 +277,20 @@ impl AppendOnly {
             } else {
                 format!("Core {index}: the append only file is written again")
             });
+        }
+    }
+
+    fn set_full(&mut self, core: &CoreState, full: bool) {
+        if std::mem::replace(&mut self.full, full) == full {
+            return;
+        }
+        core.shared.append_only.set_full(full);
+        if full {
+            core.shared.log.notice(format!(
+                "Core {}: the append only file is {} MB behind (disk is busy?). Writes wait until it has caught up",
+                core.index,
+                WAITING_BYTES_MAX >> 20
+            ));
         }
     }
 

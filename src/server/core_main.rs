@@ -6,6 +6,7 @@
 
 use super::append_only::{self, AppendOnly};
 use super::cron::Cron;
+use crate::base::clock;
 use crate::client::{Client, ClientKey};
 use crate::connection::{self, AcceptPolicy, Connections};
 use crate::dispatch::{Dealt, Dispatch, Message};
@@ -104,6 +105,9 @@ impl Core {
                 return;
             }
             let may_sleep = !busy && self.state.load.as_mut().is_none_or(|seat| seat.may_sleep());
+            if may_sleep && self.state.settings.spin_us > 0 && self.spin(&mut parking, &files).await {
+                continue;
+            }
             let wait = if !may_sleep || !self.dispatch.park() {
                 Wait::No
             } else {
@@ -120,6 +124,37 @@ impl Core {
             self.state.shard.take_back();
             self.dispatch.unpark();
         }
+    }
+
+    /// `spin-microseconds`: looks for work for a while before the core sleeps; whether there is some.
+    async fn spin(&mut self, parking: &mut Parking, files: &FilesInFlight) -> bool {
+        /// Looks between two readings of the clock, which are also offers of the CPU to whoever wants it.
+        const LOOKS: u32 = 32;
+        let begin_ns = clock::Monotonic::now().0;
+        let due_in = self.append_only.due_in(&mut self.state).min(self.cron.due_in(&self.state));
+        let limit_ns = (self.state.settings.spin_us * 1000).min(due_in.as_nanos() as u64);
+        // As while it sleeps: others may do the shard's work, and then nobody has to come here with it.
+        if !self.state.acknowledge.is_on() {
+            self.state.shard.lend();
+        }
+        let found = 'spin: loop {
+            for _ in 0..LOOKS {
+                // No system call unless the kernel has something to tell.
+                if let Err(error) = parking.wait(&mut self.ring, Wait::No, files).await {
+                    self.state.shared.log.warning(format!("Core {}: {error}", self.state.index));
+                }
+                if self.ring.has_events() || self.dispatch.has_unread() {
+                    break 'spin true;
+                }
+                std::hint::spin_loop();
+            }
+            if clock::Monotonic::now().0 - begin_ns >= limit_ns {
+                break false;
+            }
+            std::thread::yield_now();
+        };
+        self.state.shard.take_back();
+        found
     }
 
     /// One turn; whether there is more to do at once.

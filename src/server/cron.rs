@@ -22,6 +22,9 @@ const MEND_NS: u64 = 1_000_000;
 /// snapshot.
 const MEND_LONGEST_NS: u64 = 5_000_000;
 
+/// How often a core with clients that wait for the append-only file looks whether they may go on.
+const WRITES_WAIT_LOOK: Duration = Duration::from_millis(5);
+
 pub struct Cron {
     next_ns: u64,
     /// When clients were last looked at.
@@ -61,7 +64,10 @@ impl Cron {
         if core.paused.is_empty() {
             return periodic;
         }
-        // Nobody else wakes the core when CLIENT PAUSE runs out.
+        // Nobody else wakes the core when another one has written what is waited for, or CLIENT PAUSE runs out.
+        if core.settings.writes_wait {
+            return periodic.min(WRITES_WAIT_LOOK);
+        }
         let pause_ms = core.shared.pause.until_ms().saturating_sub(core.now.unix.0);
         periodic.min(Duration::from_millis(pause_ms))
     }

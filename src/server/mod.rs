@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::config::parameter::*;
 use crate::dispatch::Message;
 use crate::net::{BindAddress, Doorbell, ListenError, Listener, RingError};
-use crate::observability::{Level, Logger};
+use crate::observability::{Level, Logger, crash_report};
 use crate::persistence::aof::store::StoreError;
 use crate::persistence::export::{ExportError, Exported, export};
 use crate::persistence::load::{self, Feeds, Job, LoadError, Source};
@@ -37,6 +37,7 @@ use cli::{Export, Request, Start};
 use core_main::CorePlan;
 use durable_start::Beginning;
 use std::ffi::OsString;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter();
     let program = arguments.next().unwrap_or_default();
     let flag = cli::flag_of_program(&program).map(OsString::from);
+    crash_report::enable(true);
+    crash_report::install();
     match cli::read(flag.into_iter().chain(arguments), &mut os_files::OsFiles) {
         Request::Exit { text, code: 0 } => {
             print!("{text}");
@@ -149,6 +152,8 @@ fn run(
 ) -> Result<(), StartError> {
     let log = open_log(&config)?;
     enter_directory(&mut config)?;
+    // Held until the process ends.
+    let _directory = claim_directory(&config, &log);
     let shards = cpus.len();
     let serves = matches!(purpose, Purpose::Serve);
     let (mut beginning, source) = if config.get(APPENDONLY) && serves {
@@ -188,7 +193,8 @@ fn run(
     }
     signals::block();
     let seeds = random_seeds()?;
-    let stocks = region_maker::start(shards).map_err(|error| StartError::Thread(error.to_string()))?;
+    let stocks = region_maker::start(shards, background_cpus(&config))
+        .map_err(|error| StartError::Thread(error.to_string()))?;
     let _ = shared.region_stocks.set(stocks);
     let (feeds, inboxes) = Feeds::new(shards, shared.doorbells.clone(), shared.load_progress.clone());
     let mut inboxes = inboxes.into_iter();
@@ -347,6 +353,10 @@ fn start_core(plan: CorePlan, cpu: usize) -> Result<JoinHandle<()>, StartError> 
 fn open_log(config: &Config) -> Result<Logger, StartError> {
     let file = config.get(LOGFILE);
     let file = (!file.is_empty()).then(|| path_of(file));
+    crash_report::enable(config.get(CRASH_LOG_ENABLED));
+    if let Some(path) = &file {
+        crash_report::report_to(&std::path::absolute(path).map_err(StartError::Log)?);
+    }
     Logger::new(Level::from(config.get(LOGLEVEL)), file.as_deref()).map_err(StartError::Log)
 }
 
@@ -360,6 +370,24 @@ fn enter_directory(config: &mut Config) -> Result<(), StartError> {
         config.set_directory(current.as_os_str().as_encoded_bytes());
     }
     Ok(())
+}
+
+/// Two servers that save into one directory replace each other's snapshots. Redis lets them, so they are not refused (for
+/// append-only files they are), but whoever comes second tells of it. The lock is on the directory itself: nothing is
+/// left behind in it.
+fn claim_directory(config: &Config, log: &Logger) -> Option<File> {
+    if config.get(SAVE).is_empty() {
+        return None;
+    }
+    let directory = File::open(".").ok()?;
+    if let Err(TryLockError::WouldBlock) = directory.try_lock() {
+        let name = String::from_utf8_lossy(config.get(DBFILENAME));
+        log.warning(format!(
+            "Another server that saves snapshots runs in this directory, and each will replace the other's '{name}': \
+             start one of them with another --dir or --dbfilename, or with --save ''"
+        ));
+    }
+    Some(directory)
 }
 
 fn open_listeners(config: &mut Config, log: &Logger) -> Result<Vec<Listener>, StartError> {
@@ -394,6 +422,12 @@ fn bind_patiently<T>(mut bind: impl FnMut() -> Result<T, ListenError>) -> Result
         }
     }
     bind()
+}
+
+/// `bio_cpulist`: for threads that are no core's.
+fn background_cpus(config: &Config) -> Vec<usize> {
+    let list = config.get(BIO_CPULIST).map(String::from_utf8_lossy);
+    list.and_then(|list| crate::base::cpu_list::parse(&list)).unwrap_or_default()
 }
 
 fn renamed(config: &Config) -> Vec<(String, String)> {

@@ -7,17 +7,20 @@
 
 use super::process;
 use crate::keyspace::RegionStock;
+use crate::persistence::child;
 use std::io;
 use std::sync::{Arc, mpsc};
 
-/// Starts the thread; it ends when all shards have. The stocks are for the shards, one each.
+/// Starts the thread on these CPUs, or on those of the caller if there are none; it ends when all shards have. The
+/// stocks are for the shards, one each.
 ///
 /// # Errors
 /// There can be no more threads.
-pub fn start(shards: usize) -> io::Result<Vec<Arc<RegionStock>>> {
+pub fn start(shards: usize, cpus: Vec<usize>) -> io::Result<Vec<Arc<RegionStock>>> {
     let (give, given) = mpsc::channel::<Vec<Arc<RegionStock>>>();
     let work = move || {
         process::stand_back();
+        child::run_on(&cpus);
         if let Ok(stocks) = given.recv() {
             make(&stocks);
         }
@@ -58,7 +61,7 @@ mod tests {
     /// once, would end the process or spoil a value.
     #[test]
     fn shards_come_and_go_under_the_maker() {
-        let stocks = start(2).expect("there is room for a thread");
+        let stocks = start(2, Vec::new()).expect("there is room for a thread");
         let shards: Vec<_> = stocks
             .into_iter()
             .map(|stock| {

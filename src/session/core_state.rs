@@ -60,7 +60,7 @@ pub struct CoreState {
     pub resumed: Vec<ClientKey>,
     /// Watched keys whose watchers have gone, with their owners: told them at the end of this turn.
     pub unwatched: Vec<(u64, usize, WatchedKey)>,
-    /// Clients held back by CLIENT PAUSE.
+    /// Clients held back by CLIENT PAUSE, or by an append-only file that is far behind.
     pub paused: Vec<ClientKey>,
     /// This core's clients that wait for keys.
     pub waits: Waits,
@@ -179,7 +179,9 @@ impl CoreState {
             self.settings.stop_writes_on_error && self.shared.persistence.has_failed();
         self.settings.append_error = self.shared.append_only.error();
         self.settings.loading = self.shared.loading.load(Ordering::Relaxed);
-        if !self.settings.paused && !self.paused.is_empty() {
+        // Where writing fails they are refused instead.
+        self.settings.writes_wait = self.shared.append_only.is_full() && self.settings.append_error == 0;
+        if !self.settings.paused && !self.settings.writes_wait && !self.paused.is_empty() {
             self.release_paused();
         }
     }

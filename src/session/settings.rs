@@ -42,6 +42,8 @@ pub struct Settings {
     /// Somebody, somewhere, is in MONITOR mode.
     pub monitored: bool,
     pub paused: bool,
+    /// The append-only file is far behind: nothing more is to be written.
+    pub writes_wait: bool,
     pub loading: bool,
     /// A snapshot that failed stops writes: `stop-writes-on-bgsave-error`, and there are save points.
     pub stop_writes_on_error: bool,
@@ -106,6 +108,7 @@ impl Settings {
                 lazy_expire: config.get(LAZYFREE_LAZY_EXPIRE),
                 lazy_user_flush: config.get(LAZYFREE_LAZY_USER_FLUSH),
                 string_bytes_max: config.get(PROTO_MAX_BULK_LEN) as usize,
+                reply_bytes_max: hard,
                 // Until there is eviction, all policies keep the clock.
                 lfu: false,
                 active_expire: true,
@@ -116,6 +119,7 @@ impl Settings {
             },
             monitored: false,
             paused: false,
+            writes_wait: false,
             loading: false,
             stop_writes_on_error: config.get(STOP_WRITES_ON_BGSAVE_ERROR) && !config.get(SAVE).is_empty(),
             writes_refused: false,
@@ -144,5 +148,37 @@ impl Settings {
         }
         let since = *client.soft_limit_since.get_or_insert(now);
         now.0.saturating_sub(since.0) > self.output_soft_seconds * 1000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::update::{Permission, set};
+
+    /// A soft limit of 2000 bytes for 3 seconds, and 5000 at once.
+    fn settings() -> Settings {
+        let limits: &[(&[u8], &[u8])] = &[(b"client-output-buffer-limit", b"normal 5000 2000 3")];
+        let update = set(&Config::default(), limits, Permission::default()).expect("valid");
+        Settings::new(&update.config)
+    }
+
+    #[test]
+    fn the_hard_limit_is_reached_at_once_and_the_soft_one_in_time() {
+        let settings = settings();
+        let mut client = Client::new(1, UnixMillis(0));
+        client.authenticated = true;
+        let mut reached = |bytes, now| settings.output_limit_reached(&mut client, bytes, UnixMillis(now));
+        assert!(!reached(2000, 0), "at the limit is not over it");
+        assert!(reached(5001, 0));
+        // 5001 was over the soft limit as well, but that was not looked at; the time begins now.
+        assert!(!reached(2001, 10_000));
+        assert!(!reached(5000, 13_000), "not more than three seconds");
+        assert!(reached(2001, 13_001));
+        // What is read in between begins it anew.
+        assert!(!reached(2000, 13_002));
+        assert!(!reached(2001, 20_000));
+        assert!(!reached(2001, 22_999));
+        assert!(reached(2001, 23_001));
     }
 }

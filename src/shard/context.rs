@@ -15,6 +15,9 @@ pub struct Context<'a> {
     pub now: UnixMillis,
     /// CLIENT NO-TOUCH: lookups leave the access data alone.
     pub no_touch: bool,
+    /// A client whose reply grows beyond this is closed and not sent any of it: the rest need not be written. Without
+    /// limit for replies that are read by somebody else.
+    pub reply_bytes_max: usize,
 }
 
 /// What [`Context::update`] did.
@@ -259,7 +262,8 @@ impl Context<'_> {
 
     /// The same context on another database of this shard.
     pub fn on(&mut self, db: usize) -> Context<'_> {
-        Context { shard: self.shard, db, now: self.now, no_touch: self.no_touch }
+        let reply_bytes_max = self.reply_bytes_max;
+        Context { shard: self.shard, db, now: self.now, no_touch: self.no_touch, reply_bytes_max }
     }
 
     /// Declares a change, once; who must hear of it is [`super::Effects`]' business.

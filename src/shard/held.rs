@@ -1,6 +1,9 @@
 //! Keys of this shard that transactions hold, as far as the shard's own duties have to know: what transactions hold is not
 //! to vanish under them. A command that would be in the way is not let in by the scheduler; a duty leaves such keys alone,
 //! and the journal relies on that: what a transaction does is written down at its end.
+//!
+//! The scheduler counts intents, too, but other ones: also those of commands that wait, and by mode. And it belongs to
+//! the core, not to the shard, which another core may borrow. The sets are shared, not copied.
 
 use crate::transaction::{KeySet, Mode};
 

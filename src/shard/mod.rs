@@ -68,6 +68,8 @@ pub struct ShardOptions {
     pub lazy_expire: bool,
     pub lazy_user_flush: bool,
     pub string_bytes_max: usize,
+    /// The hard limit of clients' output buffers.
+    pub reply_bytes_max: usize,
     /// Access data are LFU counters and not the LRU clock.
     pub lfu: bool,
     /// DEBUG SET-ACTIVE-EXPIRE.
@@ -89,6 +91,7 @@ impl Default for ShardOptions {
             lazy_expire: false,
             lazy_user_flush: false,
             string_bytes_max: 512 << 20,
+            reply_bytes_max: usize::MAX,
             lfu: false,
             active_expire: true,
             active_expire_effort: 1,
@@ -151,7 +154,7 @@ impl Shard {
 
     #[inline]
     pub fn context(&mut self, db: usize, now: UnixMillis, no_touch: bool) -> Context<'_> {
-        Context { shard: self, db, now, no_touch }
+        Context { shard: self, db, now, no_touch, reply_bytes_max: usize::MAX }
     }
 
     /// Asks the memory for a key's bucket; the result is for [`Shard::prefetch_entry`], a few keys later.

@@ -2,11 +2,12 @@
 //! as Redis 7.0 does.
 
 use super::encoding::listpack::{Entry, Listpack};
-use super::encoding::quicklist::{
-    Backward, End, Forward, NodeLimit, Nodes, Quicklist, STAGE_BYTES, remove_from,
-};
+use super::encoding::quicklist::{End, NodeLimit, Nodes, Quicklist, remove_from};
 use super::{Collection, DataType, Encoding, EncodingLimits, Value};
 use std::ops::Range;
+
+/// Entries come and go at the front of a larger listpack as in a quicklist: without moving the rest.
+const PACKED_FRONT_BYTES: usize = 1000;
 
 /// Longer texts than this no list can hold; far more than any request may carry by default.
 pub const ELEMENT_BYTES_MAX: usize = u32::MAX as usize - 64;
@@ -25,8 +26,8 @@ impl Default for List {
 
 impl List {
     /// Nodes as they were dumped.
-    pub fn from_nodes(nodes: Vec<Listpack>) -> Self {
-        match Quicklist::from_nodes(nodes).into_only_node() {
+    pub fn from_nodes(nodes: Vec<Listpack>, limits: &EncodingLimits) -> Self {
+        match Quicklist::from_nodes(nodes, limits.list_compress_depth).into_only_node() {
             Ok(node) => Self::Packed(node),
             Err(list) if list.is_empty() => Self::default(),
             Err(list) => Self::Quick(Box::new(list)),
@@ -36,7 +37,7 @@ impl List {
     /// The listpacks it is made of, as a dump holds them.
     pub fn nodes(&self) -> Nodes<'_> {
         match self {
-            Self::Packed(pack) => Nodes::of_one(pack),
+            Self::Packed(pack) => Nodes::of_one(pack.view()),
             Self::Quick(list) => list.nodes(),
         }
     }
@@ -63,56 +64,73 @@ impl List {
         usize::try_from(index).ok().filter(|index| *index < len)
     }
 
-    pub fn get(&self, index: usize) -> Option<Entry<'_>> {
-        match self {
-            Self::Packed(pack) => pack.get(index as i64),
-            Self::Quick(list) => list.nodes().entry(index, list.len()),
-        }
+    /// Shows the entry with this index.
+    pub fn show<R>(&self, index: usize, show: impl FnOnce(Entry<'_>) -> R) -> Option<R> {
+        self.nodes().show(index, self.len(), show)
     }
 
-    /// The entry at an end.
-    pub fn peek(&self, end: End) -> Option<Entry<'_>> {
+    /// Shows the entry at an end.
+    pub fn peek<R>(&self, end: End, show: impl FnOnce(Entry<'_>) -> R) -> Option<R> {
         match end {
-            End::Front => self.get(0),
-            End::Back => self.get(self.len().checked_sub(1)?),
+            End::Front => self.show(0, show),
+            End::Back => self.show(self.len().checked_sub(1)?, show),
         }
     }
 
-    pub fn iter(&self) -> Forward<'_> {
-        self.iter_from(0)
+    /// Shows all entries in order.
+    pub fn for_each(&self, mut show: impl FnMut(Entry<'_>)) {
+        self.visit(0, End::Back, |entry| {
+            show(entry);
+            true
+        });
     }
 
-    pub fn iter_from(&self, index: usize) -> Forward<'_> {
-        self.nodes().iter_from(index, self.len())
+    /// Shows up to `count` entries from an index on, towards an end.
+    #[inline]
+    pub fn for_each_of(&self, index: usize, towards: End, count: usize, mut show: impl FnMut(Entry<'_>)) {
+        if count == 0 {
+            return;
+        }
+        let mut left = count;
+        self.visit(index, towards, |entry| {
+            show(entry);
+            left -= 1;
+            left > 0
+        });
     }
 
-    /// From an index towards the front.
-    pub fn iter_back_from(&self, index: usize) -> Backward<'_> {
-        self.nodes().iter_back_from(index, self.len())
+    /// Shows the entries from an index on, towards an end, until `go_on` says no.
+    #[inline]
+    pub fn visit(&self, index: usize, towards: End, go_on: impl FnMut(Entry<'_>) -> bool) {
+        self.nodes().visit(index, self.len(), towards, go_on);
     }
 
     #[inline]
     pub fn push(&mut self, end: End, text: &[u8], limits: &EncodingLimits) {
         let limit = NodeLimit::new(limits.list_max_listpack_size);
         if let Self::Packed(pack) = self
-            && (limit.admits(pack, text.len()) || pack.is_empty())
-            && (end == End::Back || pack.bytes() <= STAGE_BYTES)
+            && (limit.admits(pack.view(), text.len()) || pack.is_empty())
+            && (end == End::Back || pack.bytes() <= PACKED_FRONT_BYTES)
         {
             return match end {
                 End::Front => pack.push_front(text),
                 End::Back => pack.push_back(text),
             };
         }
-        self.make_quick().push(end, text, limit);
+        self.make_quick(limits).push(end, text, limit);
     }
 
     /// Removes the entry at an end, after showing it.
     #[inline]
-    pub fn pop<R>(&mut self, end: End, show: impl FnOnce(Entry<'_>) -> R) -> Option<R> {
+    pub fn pop<R>(
+        &mut self,
+        end: End,
+        limits: &EncodingLimits,
+        show: impl FnOnce(Entry<'_>) -> R,
+    ) -> Option<R> {
         match self {
-            // What comes off its front moves the rest: in a quicklist only a piece of it.
-            Self::Packed(pack) if end == End::Front && pack.bytes() > 2 * STAGE_BYTES => {
-                self.make_quick().pop(end, show)
+            Self::Packed(pack) if end == End::Front && pack.bytes() > 2 * PACKED_FRONT_BYTES => {
+                self.make_quick(limits).pop(end, show)
             }
             Self::Packed(pack) => {
                 let position = match end {
@@ -133,12 +151,12 @@ impl List {
         let limit = NodeLimit::new(limits.list_max_listpack_size);
         if let Self::Packed(pack) = self {
             let Some(position) = pack.seek(index as i64) else { return false };
-            if limit.admits(pack, text.len()) || pack.len() == 1 {
+            if limit.admits(pack.view(), text.len()) || pack.len() == 1 {
                 pack.replace(position, entry);
                 return true;
             }
         }
-        let list = self.make_quick();
+        let list = self.make_quick(limits);
         let Some(place) = list.seek(index) else { return false };
         list.replace(place, entry, limit);
         self.settle();
@@ -150,7 +168,7 @@ impl List {
         let limit = NodeLimit::new(limits.list_max_listpack_size);
         if let Self::Packed(pack) = self {
             let Some(position) = pack.find(pack.first(), pivot, 0) else { return false };
-            if limit.admits(pack, text.len()) {
+            if limit.admits(pack.view(), text.len()) {
                 if behind {
                     pack.insert_after(position, Entry::of(text));
                 } else {
@@ -160,8 +178,16 @@ impl List {
             }
         }
         let needle = Entry::of(pivot);
-        let Some(index) = self.iter().position(|entry| entry == needle) else { return false };
-        let list = self.make_quick();
+        let (mut index, mut found) = (0, false);
+        self.visit(0, End::Back, |entry| {
+            found = entry == needle;
+            index += usize::from(!found);
+            !found
+        });
+        if !found {
+            return false;
+        }
+        let list = self.make_quick(limits);
         let place = list.seek(index).expect("just found");
         list.insert(place, behind, Entry::of(text), limit);
         true
@@ -193,23 +219,35 @@ impl List {
         self.settle();
     }
 
-    fn make_quick(&mut self) -> &mut Quicklist {
+    /// The depth is the one of now and stays, as in Redis.
+    fn make_quick(&mut self, limits: &EncodingLimits) -> &mut Quicklist {
         if let Self::Packed(pack) = self {
-            *self = Self::Quick(Box::new(Quicklist::from_nodes([std::mem::take(pack)])));
+            let nodes = [std::mem::take(pack)];
+            *self = Self::Quick(Box::new(Quicklist::from_nodes(nodes, limits.list_compress_depth)));
         }
         let Self::Quick(list) = self else { unreachable!("made so above") };
         list
     }
 
-    /// Back to one listpack where one is left. Not after a pop: lists that hover around a node's size would go
-    /// to and fro.
+    /// Back to one listpack where one is left, unless it is large: entries may go on to come and go at its front. Not
+    /// after a pop: lists that hover around a node's size would go to and fro.
     fn settle(&mut self) {
-        if let Self::Quick(list) = self
-            && list.nodes().len() <= 1
-        {
-            let node = std::mem::take(&mut **list).into_only_node().unwrap_or_default();
-            *self = Self::Packed(node);
+        if let Self::Quick(list) = self {
+            let nodes = list.nodes();
+            let small = nodes
+                .iter()
+                .next()
+                .is_none_or(|node| node.len() == 1 || node.bytes() <= PACKED_FRONT_BYTES / 2);
+            if nodes.len() <= 1 && small {
+                let node = std::mem::take(&mut **list).into_only_node().unwrap_or_default();
+                *self = Self::Packed(node);
+            }
         }
+    }
+
+    /// Whether inner nodes are kept compressed.
+    pub fn is_compressing(&self) -> bool {
+        matches!(self, Self::Quick(list) if list.depth() > 0)
     }
 
     pub fn encoding(&self) -> Encoding {
@@ -238,7 +276,10 @@ impl List {
 /// The same elements in the same order, however they are packed.
 impl PartialEq for List {
     fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len() && self.iter().eq(other.iter())
+        let (mut ours, mut theirs) = (Vec::with_capacity(self.len()), Vec::with_capacity(other.len()));
+        self.for_each(|entry| ours.push(entry.to_vec()));
+        other.for_each(|entry| theirs.push(entry.to_vec()));
+        ours == theirs
     }
 }
 
@@ -271,6 +312,8 @@ impl Collection for List {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::encoding::listpack::validate;
+    use crate::types::encoding::quicklist::{Content, NodeRef};
     use proptest::prelude::*;
     use std::collections::VecDeque;
 
@@ -278,31 +321,56 @@ mod tests {
         EncodingLimits { list_max_listpack_size: size, ..EncodingLimits::default() }
     }
 
+    fn texts_from(list: &List, index: usize, towards: End) -> Vec<Vec<u8>> {
+        let mut texts = Vec::new();
+        list.for_each_of(index, towards, usize::MAX, |entry| texts.push(entry.to_vec()));
+        texts
+    }
+
     fn texts(list: &List) -> Vec<Vec<u8>> {
-        list.iter().map(Entry::to_vec).collect()
+        texts_from(list, 0, End::Back)
+    }
+
+    /// The listpacks, as a dump would hold them.
+    fn packs(list: &List) -> Vec<Listpack> {
+        let mut scratch = Vec::new();
+        list.nodes().iter().map(|node| Listpack::from_own_bytes(node.read(&mut scratch).as_bytes())).collect()
     }
 
     fn check(list: &List, model: &VecDeque<Vec<u8>>) {
         let model: Vec<Vec<u8>> = model.iter().cloned().collect();
         assert_eq!(texts(list), model);
         assert_eq!((list.len(), list.is_empty()), (model.len(), model.is_empty()));
-        let mut backward: Vec<_> = match list.len().checked_sub(1) {
-            Some(last) => list.iter_back_from(last).map(Entry::to_vec).collect(),
-            None => Vec::new(),
-        };
-        backward.reverse();
-        assert_eq!(backward, model);
         for (index, text) in model.iter().enumerate() {
-            assert_eq!(list.get(index).map(Entry::to_vec).as_ref(), Some(text), "{index}");
-            assert_eq!(list.iter_from(index).count(), model.len() - index);
-            assert_eq!(list.iter_back_from(index).count(), index + 1);
+            assert_eq!(list.show(index, |entry| entry.to_vec()).as_ref(), Some(text), "{index}");
+            assert_eq!(texts_from(list, index, End::Back), model[index..]);
+            let mut backward = texts_from(list, index, End::Front);
+            backward.reverse();
+            assert_eq!(backward, model[..=index]);
         }
-        assert_eq!(list.get(model.len()), None);
+        assert_eq!(list.show(model.len(), |entry| entry.to_vec()), None);
         if let List::Quick(quick) = list {
             assert!(quick.nodes().iter().all(|node| !node.is_empty()), "Q1");
-            assert_eq!(quick.nodes().iter().map(Listpack::len).sum::<usize>(), quick.len(), "Q2");
+            assert_eq!(quick.nodes().iter().map(NodeRef::len).sum::<usize>(), quick.len(), "Q2");
         }
-        assert_eq!(&List::from_nodes(list.nodes().iter().cloned().collect()), list);
+        for (node, pack) in list.nodes().iter().zip(packs(list)) {
+            assert_eq!((node.len(), node.bytes()), (pack.len(), pack.bytes()));
+            assert_eq!(validate(pack.as_bytes()), Ok(pack.len()));
+        }
+        assert_eq!(&List::from_nodes(packs(list), &limits(-2)), list);
+    }
+
+    /// Q3, and whatever is further inside is compressed if that saves anything.
+    fn check_compression(list: &List, depth: usize) {
+        let total = list.nodes().len();
+        for (number, node) in list.nodes().iter().enumerate() {
+            let compressed = matches!(node.content(), Content::Compressed(..));
+            let inner = depth > 0 && number >= depth && number + depth < total;
+            assert!(inner || !compressed, "Q3: {number} of {total}");
+            let pack = packs(list)[number].clone();
+            let uniform = pack.bytes() > 200 && matches!(pack.get(0), Some(Entry::Str([b'm' | b'l', ..])));
+            assert!(!inner || compressed || !uniform, "{number} of {total} is plain: {pack:?}");
+        }
     }
 
     #[test]
@@ -315,7 +383,7 @@ mod tests {
         let (mut list, text) = (List::default(), [b'x'; 1000]);
         (0..100).for_each(|_| list.push(End::Front, &text, &limits(-2)));
         assert!(list.nodes().iter().all(|node| node.bytes() <= 8192 && node.len() <= 8));
-        assert!(list.nodes().len() <= 100 / 6, "nodes that leave the front are nearly full");
+        assert_eq!(list.nodes().len(), 100_usize.div_ceil(8), "nodes that leave the front are full");
     }
 
     #[test]
@@ -333,22 +401,62 @@ mod tests {
         assert!(matches!(list, List::Packed(_)));
     }
 
-    /// What leaves the front is packed as well as what is pushed to the back, and comes back in order.
+    /// What is pushed to the front is packed as well as what is pushed to the back, and comes back in order.
     #[test]
-    fn the_front_is_a_stage() {
+    fn the_front_is_open() {
         let limits = limits(-2);
         let mut list = List::default();
         for value in 0..20_000 {
             list.push(End::Front, format!("value {value}").as_bytes(), &limits);
         }
-        let bytes: usize = list.nodes().iter().map(Listpack::bytes).sum();
-        assert!(bytes / list.nodes().len() > 6000, "{bytes} in {}", list.nodes().len());
+        let bytes: usize = list.nodes().iter().map(NodeRef::bytes).sum();
+        assert!(bytes / list.nodes().len() > 8000, "{bytes} in {}", list.nodes().len());
         for value in (0..20_000).rev() {
-            let popped = list.pop(End::Front, |entry| entry.to_vec());
+            let popped = list.pop(End::Front, &limits, |entry| entry.to_vec());
             assert_eq!(popped, Some(format!("value {value}").into_bytes()));
             assert_eq!(list.len(), value);
         }
         assert!(list.is_empty());
+    }
+
+    /// As in Redis, where CONFIG SET list-compress-depth is for the lists that begin afterwards.
+    #[test]
+    fn the_depth_is_the_one_a_list_began_with() {
+        let text = [b'x'; 200];
+        for (begun_with, changed_to) in [(0, 1), (1, 0), (2, 1)] {
+            let with = |depth| EncodingLimits { list_compress_depth: depth, ..limits(1) };
+            let mut list = List::default();
+            (0..5).for_each(|_| list.push(End::Back, &text, &with(begun_with)));
+            for to in [End::Front, End::Back] {
+                (0..5).for_each(|_| list.push(to, &text, &with(changed_to)));
+            }
+            check_compression(&list, begun_with);
+            assert_eq!(list.is_compressing(), begun_with > 0);
+        }
+    }
+
+    /// What is inside is compressed, and plain again when what was outside has gone.
+    #[test]
+    fn compressed_nodes_cost_less_and_come_back() {
+        let with = |depth| EncodingLimits { list_compress_depth: depth, ..limits(-2) };
+        let text = |value: u32| format!("some text that is much alike, number {value}").into_bytes();
+        let mut lists = [0, 1, 2].map(|depth| {
+            let mut list = List::default();
+            (0..10_000).for_each(|value| list.push(End::Back, &text(value), &with(depth)));
+            check_compression(&list, depth);
+            list
+        });
+        let [plain, one, two] = lists.each_ref().map(|list| list.heap_bytes(0));
+        assert!(one * 2 < plain && one < two && two < plain, "{plain} {one} {two}");
+        for (depth, list) in lists.iter_mut().enumerate() {
+            for value in 0..4900 {
+                list.pop(End::Front, &with(depth), |entry| assert_eq!(entry.to_vec(), text(value)));
+                list.pop(End::Back, &with(depth), |entry| assert_eq!(entry.to_vec(), text(9999 - value)));
+            }
+            list.trim(20..180);
+            check_compression(list, depth);
+            assert_eq!(list.show(0, |entry| entry.to_vec()), Some(text(4920)));
+        }
     }
 
     #[test]
@@ -397,10 +505,11 @@ mod tests {
         #[test]
         fn agrees_with_a_deque(
             size in prop_oneof![Just(-1_i64), Just(-2), 0_i64..5],
+            depth in 0_usize..3,
             changes in proptest::collection::vec(change(), 0..60),
         ) {
             let (mut list, mut model) = (List::default(), VecDeque::<Vec<u8>>::new());
-            let limits = limits(size);
+            let limits = EncodingLimits { list_compress_depth: depth, ..limits(size) };
             for change in changes {
                 match change {
                     Change::Push(back, text) => {
@@ -409,8 +518,8 @@ mod tests {
                     }
                     Change::Pop(back) => {
                         let expected = if back { model.pop_back() } else { model.pop_front() };
-                        prop_assert_eq!(list.peek(end(back)).map(Entry::to_vec), expected.clone());
-                        prop_assert_eq!(list.pop(end(back), |entry| entry.to_vec()), expected);
+                        prop_assert_eq!(list.peek(end(back), |entry| entry.to_vec()), expected.clone());
+                        prop_assert_eq!(list.pop(end(back), &limits, |entry| entry.to_vec()), expected);
                     }
                     Change::Set(index, text) => {
                         let index = usize::from(index) % (model.len() + 1);
@@ -443,6 +552,7 @@ mod tests {
                     }
                 }
                 check(&list, &model);
+                check_compression(&list, depth);
                 prop_assert_eq!(&list.clone(), &list);
             }
         }

@@ -1,7 +1,7 @@
 //! One life of a server: from its start to the moment at which it stops.
 
 use pinion::base::random::Random;
-use pinion::disk::{Disk, SimulatedDisk, WriteSync};
+use pinion::disk::{BLOCK, Disk, SimulatedDisk, WriteSync};
 use pinion::persistence::aof::ahead::Zeros;
 use pinion::persistence::aof::faults::Faults;
 use pinion::persistence::aof::format::Header;
@@ -90,11 +90,13 @@ impl Life {
             ends: None,
         });
         disk.replace(&manifest_name(NAME), manifest.encode().as_bytes())?;
-        let node = |own| Node {
-            log: Log::new(run, generation, policy, 0, 0, faults),
-            release: Release::new(own, shards, faults),
-            in_flight: Vec::new(),
-            ahead: None,
+        let write_blocks_max = [usize::MAX, 4, 1][random.index(3)];
+        let node = |own| {
+            let mut log = Log::new(run, generation, policy, 0, 0, faults);
+            if write_blocks_max < usize::MAX {
+                log.set_write_bytes_max(write_blocks_max * BLOCK);
+            }
+            Node { log, release: Release::new(own, shards, faults), in_flight: Vec::new(), ahead: None }
         };
         Ok(Self {
             number,
@@ -169,7 +171,14 @@ impl Life {
         writer.effect(0, arguments.into_iter());
         writer.seal();
         let node = &mut self.nodes[shard];
-        node.log.append(&bytes, sequence, self.now_ms);
+        if random.below(2) == 0 {
+            let mut memory = node.log.lend(false);
+            memory.extend_from_slice(&bytes);
+            node.log.offer(bytes.len(), self.now_ms);
+            node.log.hand_over(memory, sequence, self.now_ms);
+        } else {
+            node.log.append(&bytes, sequence, self.now_ms);
+        }
         if let Some(membership) = membership {
             node.release.journalled(sequence, &membership);
         }

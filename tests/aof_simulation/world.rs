@@ -222,8 +222,8 @@ impl World {
             let journal = &mut content[number][segment.shard as usize];
             let mut at = START as usize;
             while (at as u64) < segment.end {
-                if pinion::persistence::aof::format::decode_mark(&bytes, at, run).is_some() {
-                    at += MARK_BYTES;
+                if let Some(mark) = pinion::persistence::aof::format::decode_mark(&bytes, at, run) {
+                    at += mark.bytes;
                     continue;
                 }
                 let Decoded::Record(record) = Record::decode(&bytes[at..]) else {

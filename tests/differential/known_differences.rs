@@ -22,7 +22,7 @@ pub struct KnownDifference {
     seen: AtomicU64,
 }
 
-pub static KNOWN: [KnownDifference; 4] = [
+pub static KNOWN: [KnownDifference; 5] = [
     KnownDifference {
         reason: "whether a small integer is a shared object depends in Redis on the command that wrote it last",
         example: &["SET n 5", "DECR n", "COPY n m", "OBJECT REFCOUNT m"],
@@ -40,6 +40,18 @@ pub static KNOWN: [KnownDifference; 4] = [
             let is_rank = is(observation.argv, "ZRANK") || is(observation.argv, "ZREVRANK");
             let Value::Error(text) = observation.redis else { return false };
             is_rank && observation.argv.len() == 4 && text.starts_with(b"ERR wrong number of arguments")
+        },
+        seen: AtomicU64::new(0),
+    },
+    KnownDifference {
+        reason: "XREAD takes + for the last entry since 7.4; before, it was no id",
+        example: &["XADD s 1-1 f v", "XREAD STREAMS s +"],
+        covers: |observation| {
+            let reads = is(observation.argv, "XREAD") || is(observation.argv, "XREADGROUP");
+            let Value::Error(text) = observation.redis else { return false };
+            reads
+                && observation.argv.iter().any(|word| word == b"+")
+                && text.starts_with(b"ERR Invalid stream ID")
         },
         seen: AtomicU64::new(0),
     },

@@ -85,11 +85,15 @@ fn try_run_on(server: &Server, session: &Session, outcome: &mut Outcome) -> io::
     // Keys that are past their deadline but not yet gone count in DBSIZE; both servers keep them then.
     let (entries, bytes): (&[u8], &[u8]) =
         if session.small_nodes { (b"3", b"100") } else { (b"100", b"4096") };
+    let (list_entries, depth): (&[u8], &[u8]) =
+        if session.small_nodes { (b"4", b"1") } else { (b"-2", b"0") };
     let before: &[Argv] = &[
         contents::argv(&[b"DEBUG", b"SET-ACTIVE-EXPIRE", b"0"]),
         contents::argv(&[b"FLUSHALL"]),
         contents::argv(&[b"CONFIG", b"SET", b"stream-node-max-entries", entries]),
         contents::argv(&[b"CONFIG", b"SET", b"stream-node-max-bytes", bytes]),
+        contents::argv(&[b"CONFIG", b"SET", b"list-max-listpack-size", list_entries]),
+        contents::argv(&[b"CONFIG", b"SET", b"list-compress-depth", depth]),
     ];
     ask(&mut client, before)?;
     if session.resp3 {

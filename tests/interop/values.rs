@@ -15,6 +15,8 @@ const FLAGS: &[&str] = &[
     "16",
     "--list-max-listpack-size",
     "8",
+    "--list-compress-depth",
+    "1",
 ];
 
 type Argv = Vec<Vec<u8>>;

@@ -155,6 +155,52 @@ fn a_sync_that_fails() {
     }
 }
 
+/// What the server has acknowledged and not written does not grow without end: writes wait, and nothing else does.
+#[test]
+fn a_disk_that_is_slow() {
+    const LIMIT: usize = 128 << 20;
+    const WRITES: usize = 200;
+    for shards in SHARD_COUNTS {
+        let flags = ["--appendonly", "yes", "--appendfsync", "everysec"];
+        let mut server = Server::start(Program::Pinion { shards }, &flags);
+        let (mut client, mut writer, mut queuing) = (server.connect(), server.connect(), server.connect());
+        let mut filler = server.connect();
+        client.command(&["SET", "a", "1"]);
+        client.command(&["DEBUG", "AOF-STALL", "1"]);
+        // All on one shard.
+        let value = "x".repeat(1 << 20);
+        let filling = std::thread::spawn(move || {
+            for number in 0..WRITES {
+                assert_eq!(
+                    filler.command(&["SET", &format!("{{s}}{}", number % 8), &value]).to_string(),
+                    "+OK"
+                );
+            }
+        });
+        let waiting = |client: &mut Client| -> usize {
+            info(client, "aof_buffer_length").parse().expect("a number of bytes")
+        };
+        wait_until("much waits", || waiting(&mut client) > LIMIT);
+        wait_until("the log says so", || server.log().contains("Writes wait until it has caught up"));
+        writer.send(&["INCR", "a"]);
+        queuing.send(&["MULTI"]);
+        assert_eq!(queuing.receive().to_string(), "+OK");
+        queuing.send(&["EXEC"]);
+        assert_eq!(queuing.receive().to_string(), "[]");
+        assert!(writer.is_silent_for(Duration::from_millis(50)), "{shards} shards");
+        assert_eq!(client.command(&["GET", "a"]).to_text(), "1");
+        assert!(waiting(&mut client) < LIMIT + (8 << 20), "{shards} shards: {}", waiting(&mut client));
+        assert!(!filling.is_finished());
+        client.command(&["DEBUG", "AOF-STALL", "0"]);
+        assert_eq!(writer.receive().to_string(), ":2");
+        filling.join().expect("all its writes are taken");
+        wait_until("everything is written", || waiting(&mut client) == 0);
+        let expected = digest(&server);
+        server.restart();
+        assert_eq!(digest(&server), expected, "{shards} shards");
+    }
+}
+
 #[test]
 fn a_sync_that_fails_with_replies_that_wait() {
     for shards in SHARD_COUNTS {

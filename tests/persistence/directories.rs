@@ -133,6 +133,23 @@ fn a_second_server_on_the_same_append_only_file() {
     }
 }
 
+/// As with redis-server both run, but the second one tells what will come of it.
+#[test]
+fn a_second_server_that_saves_into_the_same_directory() {
+    const TOLD: &str = "Another server that saves snapshots runs in this directory";
+    let pinion = Program::Pinion { shards: 1 };
+    let mut first = Server::start(pinion, &["--save", "3600 1"]);
+    let directory = first.directory().display().to_string();
+    let start = |save: &str| {
+        Server::start(pinion, &["--dir", &directory, "--unixsocket", "", "--save", save]).log().contains(TOLD)
+    };
+    assert!(!first.log().contains(TOLD));
+    assert!(start("3600 1"));
+    assert!(!start(""), "it saves nothing");
+    first.kill();
+    assert!(!start("3600 1"), "nobody is there any more");
+}
+
 /// Whether a file system in memory takes direct writes depends on the kernel; nothing else does.
 #[test]
 fn a_directory_in_memory() {

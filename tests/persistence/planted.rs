@@ -105,9 +105,11 @@ impl Drop for Plants {
     }
 }
 
-/// Which calls are asked about: their number, and where an argument decides, its place and the bits of which it must
-/// have one, or none.
-fn watched() -> Vec<(libc::c_long, Option<(u32, i32, bool)>)> {
+/// Where an argument decides: its place, and the bits of which it must have one, or none.
+type Condition = (u32, i32, bool);
+
+/// Which calls are asked about, by their numbers.
+fn watched() -> Vec<(libc::c_long, Option<Condition>)> {
     vec![
         (libc::SYS_clone, Some((0, libc::CLONE_THREAD, false))),
         #[cfg(target_arch = "x86_64")]

@@ -4,6 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::time::Duration;
 use support::{Client, Program, Server, Value, on_each_shard_count};
 
@@ -423,5 +425,22 @@ fn shutdown_ends_the_process() {
         assert_eq!(client.receive_until_closed(), b"");
         assert!(server.wait_for_exit(Duration::from_secs(10)).success());
         assert!(file.is_dir());
+    }
+}
+
+/// `crash-log-enabled`: redis-server has the same line.
+#[test]
+fn a_crash_is_told_in_the_log() {
+    for program in [Program::Redis, Program::Pinion { shards: 1 }, Program::Pinion { shards: 4 }] {
+        for enabled in ["yes", "no"] {
+            let mut server = Server::start(program, &["--logfile", "the.log", "--crash-log-enabled", "yes"]);
+            ok(&mut server.connect(), &["CONFIG", "SET", "crash-log-enabled", enabled]);
+            let sent = Command::new("kill").args(["-SEGV", &server.pid().to_string()]).status();
+            assert!(sent.expect("kill is there").success());
+            let status = server.wait_for_exit(Duration::from_secs(20));
+            assert_eq!(status.signal(), Some(11), "{program:?}");
+            let log = std::fs::read_to_string(server.directory().join("the.log")).expect("it is there");
+            assert_eq!(log.contains("crashed by signal: 11"), enabled == "yes", "{program:?}: {log}");
+        }
     }
 }

@@ -44,7 +44,7 @@ impl Digest {
             self.mix(string.as_bytes(&mut itoa::Buffer::new()));
         }
         if let ValueRef::Boxed(Value::List(list)) = entry.value() {
-            list.iter().for_each(|element| self.mix(element.as_bytes(&mut itoa::Buffer::new())));
+            list.for_each(|element| self.mix(element.as_bytes(&mut itoa::Buffer::new())));
         }
         if let Some(set) = entry.value().as_set() {
             set.for_each(|member| self.xor_hash_of(member.as_bytes(&mut itoa::Buffer::new())));

@@ -22,7 +22,7 @@ pub(super) const PARAMETERS: &[Declaration] = &[
     Declaration::bool("syslog-enabled", "no", "Log to the system logger too.").at_start(),
     Declaration::text("syslog-ident", "redis", "The name used there.").at_start(),
     Declaration::choice("syslog-facility", FACILITY, "local0", "The facility used there.").at_start(),
-    Declaration::bool("crash-log-enabled", "yes", "Log what is known when the server crashes."),
+    Declaration::bool("crash-log-enabled", "yes", "Log what is known when the server crashes.").implemented(),
     Declaration::bool("crash-memcheck-enabled", "yes", "Test memory after a crash."),
     Declaration::integer(
         "slowlog-log-slower-than",

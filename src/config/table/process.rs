@@ -29,6 +29,7 @@ pub(super) const PARAMETERS: &[Declaration] = &[
     Declaration::integer("spin-microseconds", "0", "How long an idle core looks for work before it sleeps.")
         .bounds(0, 1_000_000)
         .own()
+        .implemented()
         .extremes(&["0", "50"]),
     Declaration::bool("daemonize", "no", "Run in the background.").at_start().implemented(),
     Declaration::choice("supervised", SUPERVISED, "no", "Tell a supervisor when the server is ready.")
@@ -67,8 +68,10 @@ pub(super) const PARAMETERS: &[Declaration] = &[
     Declaration::optional("server_cpulist", "CPUs that shards may run on, like 0-7:2.")
         .at_start()
         .implemented(),
-    Declaration::optional("bio_cpulist", "CPUs for threads in the background.").at_start(),
-    Declaration::optional("aof_rewrite_cpulist", "CPUs for rewriting the append-only file.").at_start(),
+    Declaration::optional("bio_cpulist", "CPUs for threads in the background.").at_start().implemented(),
+    Declaration::optional("aof_rewrite_cpulist", "CPUs for rewriting the append-only file.")
+        .at_start()
+        .implemented(),
     Declaration::optional("bgsave_cpulist", "CPUs for writing snapshots.").at_start().implemented(),
     Declaration::special(
         "shutdown-on-sigint",

@@ -6,8 +6,10 @@ use super::faults::Faults;
 use super::log::Log;
 use super::release::{Part, Release};
 use super::segment::{Completion, Policy};
-use crate::shard::journal::record::passing;
-use crate::shard::journal::{Cut, Journal};
+use crate::shard::journal::{Cut, Journal, Sealed};
+
+/// A turn with more than this is followed by more.
+const MANY_BYTES: usize = 64 * 1024;
 
 /// What a core tells all others when something has become durable.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -29,20 +31,11 @@ pub struct Appender {
     /// Listens before the own log begins: another core may be first.
     release: Release,
     told: u64,
-    spare: Vec<u8>,
 }
 
 impl Appender {
     pub fn new(own: usize, shards: usize) -> Self {
-        Self {
-            own,
-            shards,
-            log: None,
-            epoch: 0,
-            release: Release::new(own, shards, Faults::NONE),
-            told: 0,
-            spare: Vec::new(),
-        }
+        Self { own, shards, log: None, epoch: 0, release: Release::new(own, shards, Faults::NONE), told: 0 }
     }
 
     fn enter(&mut self, epoch: u64) {
@@ -72,36 +65,34 @@ impl Appender {
         self.log.is_some()
     }
 
-    /// Takes what the journal has.
-    pub fn collect(&mut self, journal: &mut Journal, now_ms: u64) {
+    /// Takes what the journal has, if it is to be written now, or `all` is to be.
+    pub fn collect(&mut self, journal: &mut Journal, all: bool, now_ms: u64) {
         let Some(log) = &mut self.log else { return };
+        for (sequence, membership) in journal.take_parts() {
+            self.release.journalled(sequence, &membership);
+        }
+        journal.sum();
         let cut = journal.take_cut();
-        let spare = std::mem::take(&mut self.spare);
-        let Some(sealed) = journal.take(spare) else {
-            if let Some(Cut { generation, .. }) = cut {
-                log.rotate(generation, now_ms);
-            }
+        let bytes = journal.sealed_bytes();
+        if !log.offer(bytes, now_ms) && !all && cut.is_none() {
             return;
-        };
-        let (mut before, mut last_before) = (0, sealed.first - 1);
-        for record in passing(&sealed.bytes) {
-            if let Some(membership) = &record.membership {
-                self.release.journalled(record.sequence, membership);
-            }
-            if cut.is_some_and(|cut| record.sequence <= cut.sequence) {
-                (before, last_before) = (before + record.length, record.sequence);
+        }
+        let sealed = (bytes > 0).then(|| log.lend(bytes >= MANY_BYTES)).and_then(|next| journal.take(next));
+        match (cut, sealed) {
+            (None, None) => {}
+            (Some(Cut { generation, .. }), None) => log.rotate(generation, now_ms),
+            (None, Some(Sealed { bytes, last })) => log.hand_over(bytes, last, now_ms),
+            (Some(Cut { sequence, at, generation }), Some(Sealed { bytes, last })) => {
+                let (before, behind) = bytes.bytes().split_at(at);
+                if !before.is_empty() {
+                    log.append(before, sequence, now_ms);
+                }
+                log.rotate(generation, now_ms);
+                if !behind.is_empty() {
+                    log.append(behind, last, now_ms);
+                }
             }
         }
-        if let Some(Cut { generation, .. }) = cut {
-            if before > 0 {
-                log.append(&sealed.bytes[..before], last_before, now_ms);
-            }
-            log.rotate(generation, now_ms);
-        }
-        if before < sealed.bytes.len() {
-            log.append(&sealed.bytes[before..], sealed.last, now_ms);
-        }
-        self.spare = sealed.bytes;
     }
 
     /// An action of the log is over; the generations whose segments are complete now.
@@ -138,5 +129,45 @@ impl Appender {
 
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::segment::Action;
+    use super::*;
+
+    /// A rewrite began while the first records since the last write were still to come: the old segment believed that
+    /// they were its own and was never complete, so that the server did not end.
+    #[test]
+    fn what_waits_behind_a_cut_is_not_of_the_segment_before() {
+        for before in [0, 1] {
+            let (mut journal, mut appender) = (Journal::default(), Appender::new(0, 1));
+            journal.start(0);
+            appender.begin(1, 7, Policy::EverySecond, 0);
+            let set = |journal: &mut Journal| {
+                journal.effect(0, [&b"SET"[..], b"k", b"v"].into_iter());
+                journal.seal();
+            };
+            (0..before).for_each(|_| set(&mut journal));
+            appender.collect(&mut journal, false, 0);
+            assert!(!appender.log().expect("it is on").is_durable() || before == 0);
+            journal.cut(2);
+            set(&mut journal);
+            appender.collect(&mut journal, false, 0);
+            assert!(!journal.has_sealed());
+            appender.log().expect("it is on").hurry();
+            let mut written = Vec::new();
+            while let Some((generation, action)) = appender.log().and_then(|log| log.next(0)) {
+                let Action::Write { buffer, bytes, .. } = action else { panic!("writes are synced at once") };
+                written.push(generation);
+                let completion =
+                    Completion { buffer: Some(buffer), written: Ok(bytes), synced: Some(Ok(())) };
+                appender.completed(generation, completion, 0);
+            }
+            let log = appender.log().expect("it is on");
+            assert!(log.is_durable() && !log.is_behind(), "{before} before");
+            assert_eq!((written.len(), log.durable()), (before + 1, before as u64 + 1));
+        }
     }
 }

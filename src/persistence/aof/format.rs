@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0     8 bytes  "PINIONAF"
-//! 8     u32 le   version of the format: 1
+//! 8     u32 le   version of the format: 2
 //! 12    u32 le   shard whose journal this is
 //! 16    u32 le   how many shards there are
 //! 20    u32 le   0
@@ -21,6 +21,8 @@
 //! u64 le   run
 //! u64 le   place of this mark in the file
 //! u64 le   everything before this place was durable
+//! u32 le   so many zeros follow, up to the end of a block
+//! u32 le   0
 //! ```
 //!
 //! A mark is what tells a torn tail from damage: bytes that cannot be read are a tail that was being written when the
@@ -32,12 +34,13 @@ use crate::disk::BLOCK;
 /// Where the first record is.
 pub const START: u64 = BLOCK as u64;
 
-pub const MARK_BYTES: usize = 32;
+pub const MARK_BYTES: usize = 40;
 
 const MAGIC: &[u8; 8] = b"PINIONAF";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const CHECKSUM_AT: usize = 40;
-const MARK_TAG: [u8; 4] = [0xff; 4];
+/// What a mark begins with.
+pub const MARK_TAG: [u8; 4] = [0xff; 4];
 
 /// What a segment says of itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,8 +77,10 @@ impl Header {
         if u32_at(bytes, CHECKSUM_AT) != crc32c(&bytes[..CHECKSUM_AT]) {
             return Err("the checksum of the header does not match");
         }
-        if u32_at(bytes, 8) != VERSION {
-            return Err("the segment is of a later version of Pinion");
+        match u32_at(bytes, 8) {
+            VERSION => {}
+            1 => return Err("the segment is of a version of Pinion before the first release"),
+            _ => return Err("the segment is of a later version of Pinion"),
         }
         Ok(Self {
             shard: u32_at(bytes, 12),
@@ -91,25 +96,42 @@ impl Header {
     }
 }
 
-pub fn encode_mark(run: u64, at: u64, durable: u64) -> [u8; MARK_BYTES] {
+/// What a mark says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Mark {
+    /// How far the file was durable when it was written.
+    pub durable: u64,
+    /// Its own bytes, and the zeros behind it.
+    pub bytes: usize,
+}
+
+/// A mark for a place, to be followed by so many zeros.
+pub fn encode_mark(run: u64, at: u64, durable: u64, zeros: u32) -> [u8; MARK_BYTES] {
     let mut mark = [0; MARK_BYTES];
     mark[..4].copy_from_slice(&MARK_TAG);
     mark[8..16].copy_from_slice(&run.to_le_bytes());
     mark[16..24].copy_from_slice(&at.to_le_bytes());
-    mark[24..].copy_from_slice(&durable.to_le_bytes());
+    mark[24..32].copy_from_slice(&durable.to_le_bytes());
+    mark[32..36].copy_from_slice(&zeros.to_le_bytes());
     let checksum = crc32c(&mark[8..]);
     mark[4..8].copy_from_slice(&checksum.to_le_bytes());
     mark
 }
 
-/// The mark at a place of a file, if one is there: how far the file was durable when it was written.
-pub fn decode_mark(file: &[u8], at: usize, run: u64) -> Option<u64> {
+/// The mark at a place of a file, if one is there.
+pub fn decode_mark(file: &[u8], at: usize, run: u64) -> Option<Mark> {
     let mark = file.get(at..)?.first_chunk::<MARK_BYTES>()?;
-    let is_mark = mark[..4] == MARK_TAG
-        && u64_at(mark, 8) == run
-        && u64_at(mark, 16) == at as u64
-        && u32_at(mark, 4) == crc32c(&mark[8..]);
-    is_mark.then(|| u64_at(mark, 24))
+    if u64_at(mark, 8) != run || u64_at(mark, 16) != at as u64 {
+        return None;
+    }
+    mark_bytes(mark).map(|bytes| Mark { durable: u64_at(mark, 24), bytes })
+}
+
+/// How long a mark is with the zeros behind it, if these bytes are one, of whatever place and run.
+pub fn mark_bytes(mark: &[u8; MARK_BYTES]) -> Option<usize> {
+    let zeros = u32_at(mark, 32) as usize;
+    let is_mark = mark[..4] == MARK_TAG && zeros < BLOCK && u32_at(mark, 4) == crc32c(&mark[8..]);
+    is_mark.then_some(MARK_BYTES + zeros)
 }
 
 /// The highest claim of all marks behind a place: everything before it was durable.
@@ -117,7 +139,7 @@ pub fn durable_claimed(file: &[u8], from: usize, run: u64) -> Option<u64> {
     let tail = file.get(from..)?;
     let finder = memchr::memmem::Finder::new(&run.to_le_bytes()).into_owned();
     let marks = finder.find_iter(tail).filter_map(|at| decode_mark(file, (from + at).checked_sub(8)?, run));
-    marks.max()
+    marks.map(|mark| mark.durable).max()
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -143,14 +165,21 @@ mod tests {
             damaged[at] ^= 4;
             assert!(Header::decode(&damaged).is_err(), "byte {at}");
         }
+        for (version, problem) in [(1, "before the first release"), (VERSION + 1, "a later version")] {
+            let mut other = bytes.clone();
+            other[8..12].copy_from_slice(&u32::to_le_bytes(version));
+            let checksum = crc32c(&other[..CHECKSUM_AT]);
+            other[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&checksum.to_le_bytes());
+            assert!(Header::decode(&other).is_err_and(|error| error.contains(problem)));
+        }
     }
 
     #[test]
     fn marks_count_only_where_they_were_written() {
         let mut file = vec![7; 100];
-        file.extend_from_slice(&encode_mark(99, 100, 50));
+        file.extend_from_slice(&encode_mark(99, 100, 50, 9));
         file.extend_from_slice(&[0; 9]);
-        assert_eq!(decode_mark(&file, 100, 99), Some(50));
+        assert_eq!(decode_mark(&file, 100, 99), Some(Mark { durable: 50, bytes: MARK_BYTES + 9 }));
         assert_eq!(decode_mark(&file, 100, 98), None);
         assert_eq!((durable_claimed(&file, 0, 99), durable_claimed(&file, 92, 99)), (Some(50), Some(50)));
         assert_eq!(durable_claimed(&file, 110, 99), None);

@@ -6,6 +6,7 @@
 use super::ahead::Zeros;
 use super::faults::{Fault, Faults};
 use super::segment::{Action, Completion, Policy, SegmentWriter};
+use crate::disk::AlignedBuffer;
 use std::collections::VecDeque;
 
 pub struct Log {
@@ -24,9 +25,30 @@ impl Log {
         Self { run, policy, faults, segments: VecDeque::from([(generation, writer)]), syncs_slow: 0 }
     }
 
+    /// See [`SegmentWriter::set_write_bytes_max`].
+    pub fn set_write_bytes_max(&mut self, bytes: usize) {
+        self.segments.iter_mut().for_each(|(_, writer)| writer.set_write_bytes_max(bytes));
+    }
+
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
         self.segments.iter_mut().for_each(|(_, writer)| writer.set_policy(policy));
+    }
+
+    /// So many bytes of records wait outside; whether they are to be handed over now.
+    #[inline]
+    pub fn offer(&mut self, bytes: usize, now_ms: u64) -> bool {
+        self.current_mut().offer(bytes, now_ms)
+    }
+
+    /// Takes whole records, of which the last has this sequence, with the memory in which they stand.
+    pub fn hand_over(&mut self, records: AlignedBuffer, last: u64, now_ms: u64) {
+        self.current_mut().hand_over(records, last, now_ms);
+    }
+
+    /// Memory for records, to be handed over with them. `many`: as much as a batch takes.
+    pub fn lend(&mut self, many: bool) -> AlignedBuffer {
+        self.current_mut().lend(many)
     }
 
     /// Takes whole records, of which the last has this sequence.
@@ -37,6 +59,8 @@ impl Log {
     /// From here on records go to the segment of another generation.
     pub fn rotate(&mut self, generation: u64, now_ms: u64) {
         assert!(generation > self.generation(), "generations are in order");
+        // What is outside now is for the next segment.
+        self.current_mut().offer(0, now_ms);
         self.current_mut().hurry();
         let writer = SegmentWriter::new(self.run, self.policy, self.taken(), now_ms, self.faults);
         self.segments.push_back((generation, writer));

@@ -12,7 +12,7 @@
 //!   V3  Inside the cut every byte is what was written; a file of which that is not so is refused.
 
 use super::faults::{Fault, Faults};
-use super::format::{Header, START, decode_mark, durable_claimed};
+use super::format::{Header, MARK_BYTES, START, decode_mark, durable_claimed};
 use super::manifest::{Generation, Manifest, segment_name};
 use crate::disk::Disk;
 use crate::shard::journal::record::{Decoded, Record};
@@ -138,8 +138,13 @@ pub fn scan(
             break None;
         }
         let rest = &file[at..limit];
-        if let Some(_durable) = decode_mark(&file[..limit], at, header.run) {
-            at += super::format::MARK_BYTES;
+        if let Some(mark) = decode_mark(&file[..limit], at, header.run) {
+            // Of the zeros behind it some may not have reached the file.
+            let end = (at + mark.bytes).min(limit);
+            if file[at + MARK_BYTES..end].iter().any(|byte| *byte != 0) {
+                break Some("bytes stand where there were none");
+            }
+            at = end;
             continue;
         }
         match Record::decode(rest) {

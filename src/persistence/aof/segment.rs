@@ -1,13 +1,15 @@
 //! The writer of one segment: sealed records in, aligned writes and syncs out. It decides; others do.
 //!
-//! Records collect in the open chunk. A write takes all of them (group commit), adds a mark, and goes on in the block in
-//! which the write before has ended; at most one operation is under way. What was written is kept until a sync has
-//! succeeded: a sync that fails may have lost any of it, so all of it is written again.
+//! Records collect outside, in the memory in which the journal has written them, until `offer` wants them: then that
+//! memory becomes the open chunk as it is. A write takes all of it (group commit) and adds a mark; at most one operation is
+//! under way. With `always` the next write goes on in the block in which the one before has ended; else the mark fills its
+//! block with zeros, so that no write has anything of another. What was written is kept until a sync has succeeded: a
+//! sync that fails may have lost any of it, so all of it is written again.
 //!
 //! ```text
-//!   append -> open -> queue -> in flight -> unsynced -> durable
-//!                       ^         | failed     | sync failed
-//!                       +---------+------------+
+//!   outside -> open -> queue -> in flight -> unsynced -> durable
+//!                        ^         | failed     | sync failed
+//!                        +---------+------------+
 //! ```
 //!
 //! Invariants
@@ -23,17 +25,22 @@ use crate::disk::{AlignedBuffer, BLOCK, WriteSync};
 use std::collections::VecDeque;
 
 /// Without `always`, a write waits for this many bytes...
-const BATCH_BYTES: usize = 256 * 1024;
+const BATCH_BYTES: usize = LARGE_BYTES - 256 * 1024;
 /// ...or this long: what a process that is killed may lose.
 const BATCH_MS: u64 = 50;
 const SYNC_MS: u64 = 1000;
 /// Written bytes that are kept until they are synced.
-const UNSYNCED_BYTES_MAX: usize = 32 << 20;
+const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 /// After a failure.
 const RETRY_MS: u64 = 100;
 /// A sync that takes longer is told by `aof_delayed_fsync`.
 const SYNC_SLOW_MS: u64 = 2000;
-const SPARE_BYTES_MAX: usize = 4 << 20;
+/// Small memory that is kept.
+const SPARE_BYTES_MAX: usize = 1 << 20;
+/// Memory for records while many are written: what a batch has by then, and a turn adds to it.
+const LARGE_BYTES: usize = 2 << 20;
+/// One write; the kernel takes somewhat less than 2 GiB at once.
+const WRITE_BYTES_MAX: usize = 1 << 30;
 
 /// `appendfsync`
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -75,6 +82,8 @@ struct Chunk {
     /// Of these the first are a copy of the end of the chunk before.
     copied: usize,
     last: u64,
+    /// It ends within a record, which the next one has the rest of: when it is durable, nothing more is to be read.
+    goes_on: bool,
 }
 
 impl Chunk {
@@ -102,9 +111,11 @@ pub struct SegmentWriter {
     policy: Policy,
     faults: Faults,
     open: Chunk,
-    /// Since when the open chunk has news.
+    /// Bytes of records that have not been handed over.
+    outside: usize,
+    /// Since when the open chunk has news, or there are records outside.
     open_since_ms: u64,
-    /// To be written, in order; more than one only after a failure.
+    /// To be written, in order; more than one only after a failure, if the disk is slow, or if one write was too large.
     queue: VecDeque<Chunk>,
     in_flight: Option<InFlight>,
     ahead: Ahead,
@@ -125,6 +136,8 @@ pub struct SegmentWriter {
     syncs_slow: u64,
     spare: Vec<AlignedBuffer>,
     spare_bytes: usize,
+    large: Vec<AlignedBuffer>,
+    write_bytes_max: usize,
 }
 
 impl InFlight {
@@ -141,6 +154,7 @@ impl SegmentWriter {
             policy,
             faults,
             open: Chunk { at: START, last, ..Chunk::default() },
+            outside: 0,
             open_since_ms: now_ms,
             queue: VecDeque::new(),
             in_flight: None,
@@ -158,21 +172,67 @@ impl SegmentWriter {
             syncs_slow: 0,
             spare: Vec::new(),
             spare_bytes: 0,
+            large: Vec::new(),
+            write_bytes_max: WRITE_BYTES_MAX,
         }
+    }
+
+    /// Lets writes be smaller than the kernel's limit asks for, in whole blocks.
+    pub fn set_write_bytes_max(&mut self, bytes: usize) {
+        assert!(bytes > 0 && bytes.is_multiple_of(BLOCK), "whole blocks");
+        self.write_bytes_max = bytes;
     }
 
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
     }
 
-    /// Takes whole records, of which the last has this sequence.
-    pub fn append(&mut self, records: &[u8], last: u64, now_ms: u64) {
-        assert!(last >= self.open.last, "records come in order");
-        if !self.open.has_news() {
+    /// So many bytes of records wait outside; whether they are to be handed over now.
+    #[inline]
+    pub fn offer(&mut self, bytes: usize, now_ms: u64) -> bool {
+        if self.outside == 0 && !self.open.has_news() {
             self.open_since_ms = now_ms;
         }
+        self.outside = bytes;
+        // A disk that is slow does not make one chunk of everything, which would have to move again and again.
+        let is_full = bytes >= BATCH_BYTES && self.policy != Policy::Always;
+        bytes > 0 && (is_full || self.in_flight.is_none() && self.is_due(bytes, now_ms))
+    }
+
+    /// Takes whole records, of which the last has this sequence, with the memory in which they stand.
+    pub fn hand_over(&mut self, records: AlignedBuffer, last: u64, now_ms: u64) {
+        if !self.open.buffer.is_empty() {
+            self.append(records.bytes(), last, now_ms);
+            self.recycle(records);
+            return;
+        }
+        self.take_in(last, now_ms);
+        let before = std::mem::replace(&mut self.open.buffer, records);
+        self.recycle(before);
+        if self.open.buffer.len() >= BATCH_BYTES && self.policy != Policy::Always {
+            self.seal();
+        }
+    }
+
+    /// Takes whole records, of which the last has this sequence.
+    pub fn append(&mut self, records: &[u8], last: u64, now_ms: u64) {
+        self.take_in(last, now_ms);
         self.open.buffer.extend_from_slice(records);
+    }
+
+    fn take_in(&mut self, last: u64, now_ms: u64) {
+        assert!(last >= self.open.last, "records come in order");
+        if self.outside == 0 && !self.open.has_news() {
+            self.open_since_ms = now_ms;
+        }
+        self.outside = 0;
         self.open.last = last;
+    }
+
+    /// Memory for records, to be handed over with them. `many`: as much as a batch takes.
+    pub fn lend(&mut self, many: bool) -> AlignedBuffer {
+        let wanted = if many { LARGE_BYTES } else { 0 };
+        self.large.pop().unwrap_or_else(|| AlignedBuffer::with_capacity(wanted))
     }
 
     /// Writes and syncs everything as soon as it can, whatever the policy.
@@ -197,7 +257,7 @@ impl SegmentWriter {
         }
         while let Some(mut chunk) = self.queue.pop_front() {
             // What the next chunk has too, in its first block, is left to it: zeros would replace it.
-            let is_followed = !self.queue.is_empty();
+            let is_followed = !self.queue.is_empty() && !chunk.buffer.len().is_multiple_of(BLOCK);
             let bytes =
                 if is_followed { chunk.buffer.len() / BLOCK * BLOCK } else { chunk.buffer.padded().len() };
             if bytes == 0 {
@@ -253,11 +313,15 @@ impl SegmentWriter {
     }
 
     fn is_write_due(&self, now_ms: u64) -> bool {
-        self.open.has_news()
-            && (self.hurried
-                || self.policy == Policy::Always
-                || self.open.buffer.len() >= BATCH_BYTES
-                || now_ms >= self.open_since_ms + BATCH_MS)
+        self.open.has_news() && self.is_due(self.open.buffer.len(), now_ms)
+    }
+
+    /// Whether so many bytes are to be written now.
+    fn is_due(&self, bytes: usize, now_ms: u64) -> bool {
+        self.hurried
+            || self.policy == Policy::Always
+            || bytes >= BATCH_BYTES
+            || now_ms >= self.open_since_ms + BATCH_MS
     }
 
     fn is_sync_due(&self, now_ms: u64, more: usize) -> bool {
@@ -281,7 +345,7 @@ impl SegmentWriter {
             return None;
         }
         let now = self.hurried || self.policy == Policy::Always;
-        let write = (self.open.has_news() || !self.queue.is_empty())
+        let write = (self.open.has_news() || self.outside > 0 || !self.queue.is_empty())
             .then(|| if now || !self.queue.is_empty() { 0 } else { self.open_since_ms + BATCH_MS });
         let sync = match self.policy {
             _ if self.unsynced.is_empty() => None,
@@ -294,25 +358,54 @@ impl SegmentWriter {
         Some(if self.error.is_some() { due.max(self.retry_at_ms) } else { due })
     }
 
-    /// Ends the open chunk with a mark and opens the next one in the block in which it ends.
+    /// Ends the open chunk with a mark, and opens the next one behind it, or in the block in which it ends.
     fn seal(&mut self) {
-        let mark = encode_mark(self.run, self.open.end(), self.durable_end);
+        let with_mark = self.open.buffer.len() + MARK_BYTES;
+        let zeros =
+            if self.policy == Policy::Always { 0 } else { with_mark.next_multiple_of(BLOCK) - with_mark };
+        if self.open.buffer.capacity() >= LARGE_BYTES && with_mark < LARGE_BYTES / 2 {
+            // Large memory is for those who fill it.
+            let mut small = self.spare.pop().unwrap_or_default();
+            self.spare_bytes -= small.capacity();
+            small.reserve(with_mark + zeros);
+            small.extend_from_slice(self.open.buffer.bytes());
+            let large = std::mem::replace(&mut self.open.buffer, small);
+            self.recycle(large);
+        }
+        let mark = encode_mark(self.run, self.open.end(), self.durable_end, zeros as u32);
+        self.open.buffer.reserve(with_mark + zeros - self.open.buffer.len());
         self.open.buffer.extend_from_slice(&mark);
+        self.open.buffer.extend_from_slice(&[0; BLOCK][..zeros]);
         let whole = self.open.buffer.len() / BLOCK * BLOCK;
         let mut next = Chunk {
             at: self.open.at + whole as u64,
-            buffer: self.spare.pop().unwrap_or_default(),
+            buffer: AlignedBuffer::default(),
             copied: 0,
             last: self.open.last,
+            goes_on: false,
         };
-        self.spare_bytes -= next.buffer.capacity();
+        if whole < self.open.buffer.len() {
+            next.buffer = self.spare.pop().unwrap_or_default();
+            self.spare_bytes -= next.buffer.capacity();
+        }
         if self.faults.has(Fault::PartialBlockForgotten) {
             next.buffer.extend_from_slice(&vec![0; self.open.buffer.len() - whole]);
         } else {
             next.buffer.extend_from_slice(&self.open.buffer.bytes()[whole..]);
         }
         next.copied = next.buffer.len();
-        self.queue.push_back(std::mem::replace(&mut self.open, next));
+        let mut chunk = std::mem::replace(&mut self.open, next);
+        while chunk.buffer.len() > self.write_bytes_max {
+            let (piece, behind) = chunk.buffer.bytes().split_at(self.write_bytes_max);
+            let [mut buffer, mut rest] = [piece, behind].map(|part| AlignedBuffer::with_capacity(part.len()));
+            buffer.extend_from_slice(piece);
+            rest.extend_from_slice(behind);
+            let (at, copied) = (chunk.at, chunk.copied.min(piece.len()));
+            self.queue.push_back(Chunk { at, buffer, copied, last: chunk.last, goes_on: true });
+            let at = at + self.write_bytes_max as u64;
+            chunk = Chunk { at, buffer: rest, copied: 0, last: chunk.last, goes_on: false };
+        }
+        self.queue.push_back(chunk);
     }
 
     /// An action is over.
@@ -362,11 +455,15 @@ impl SegmentWriter {
         self.synced_at_ms = now_ms;
         self.error = None;
         self.sync_failed = false;
-        self.unsynced_bytes = 0;
+        let covered = std::mem::take(&mut self.unsynced_bytes);
         while let Some(chunk) = self.unsynced.pop_front() {
-            (self.durable, self.durable_end) = (chunk.last, chunk.end());
+            if !chunk.goes_on {
+                (self.durable, self.durable_end) = (chunk.last, chunk.end());
+            }
             self.recycle(chunk.buffer);
         }
+        // As much as is used up to the next sync, if as much comes.
+        self.large.truncate(1 + covered.div_ceil(LARGE_BYTES));
     }
 
     fn fail(&mut self, error: i32, now_ms: u64) {
@@ -375,8 +472,13 @@ impl SegmentWriter {
     }
 
     fn recycle(&mut self, mut buffer: AlignedBuffer) {
-        if self.spare_bytes + buffer.capacity() <= SPARE_BYTES_MAX {
-            buffer.clear();
+        buffer.clear();
+        if buffer.capacity() >= LARGE_BYTES {
+            // What one turn or one unit has needed is not needed by the next.
+            if buffer.capacity() <= 4 * LARGE_BYTES {
+                self.large.push(buffer);
+            }
+        } else if buffer.capacity() > 0 && self.spare_bytes + buffer.capacity() <= SPARE_BYTES_MAX {
             self.spare_bytes += buffer.capacity();
             self.spare.push(buffer);
         }
@@ -394,7 +496,11 @@ impl SegmentWriter {
 
     /// Whether everything that was taken in is durable.
     pub fn is_durable(&self) -> bool {
-        !self.open.has_news() && self.queue.is_empty() && self.unsynced.is_empty() && self.in_flight.is_none()
+        !self.open.has_news()
+            && self.outside == 0
+            && self.queue.is_empty()
+            && self.unsynced.is_empty()
+            && self.in_flight.is_none()
     }
 
     pub fn is_busy(&self) -> bool {
@@ -412,13 +518,13 @@ impl SegmentWriter {
 
     /// Bytes that the file has or will have, with its header.
     pub fn size(&self) -> u64 {
-        self.open.end()
+        self.open.end() + self.outside as u64
     }
 
     /// Bytes in memory that wait to be written.
     pub fn waiting_bytes(&self) -> usize {
         let queued: usize = self.queue.iter().map(|chunk| chunk.buffer.len()).sum();
-        self.open.buffer.len() - self.open.copied + queued
+        self.outside + self.open.buffer.len() - self.open.copied + queued
     }
 
     /// Syncs that have taken longer than two seconds.
@@ -460,8 +566,8 @@ mod tests {
         writer.completed(ended(buffer, bytes, OK), 1);
         assert_eq!(writer.durable(), 1);
         let (at, buffer, ..) = write(writer.next(1));
-        let mark = encode_mark(1, START + 3, START);
-        assert_eq!((at, buffer.bytes()[..43].to_vec()), (START, [b"one", &mark[..], b"twothree"].concat()));
+        let mark = encode_mark(1, START + 3, START, 0);
+        assert_eq!((at, buffer.bytes()[..51].to_vec()), (START, [b"one", &mark[..], b"twothree"].concat()));
         writer.completed(ended(buffer, BLOCK, OK), 1);
         assert_eq!((writer.durable(), writer.is_durable(), writer.next(9)), (3, true, None));
     }
@@ -484,6 +590,74 @@ mod tests {
         assert!(matches!(writer.next(1000), Some(Action::Sync)));
         writer.completed(Completion { buffer: None, written: Ok(0), synced: OK }, 1001);
         assert_eq!((writer.durable(), writer.due_at_ms()), (1, None));
+    }
+
+    #[test]
+    fn what_is_too_large_for_one_write_is_durable_with_the_last() {
+        let mut writer = writer(Policy::EverySecond);
+        writer.set_write_bytes_max(2 * BLOCK);
+        let records: Vec<u8> = (0..5 * BLOCK).map(|at| (at / 10) as u8).collect();
+        let mut buffer = AlignedBuffer::default();
+        buffer.extend_from_slice(&records);
+        assert!(!writer.offer(records.len(), 0) && writer.offer(records.len(), BATCH_MS));
+        writer.hand_over(buffer, 7, BATCH_MS);
+        writer.hurry();
+        let mut found = Vec::new();
+        for number in 0..3 {
+            let (at, buffer, bytes, sync) = write(writer.next(BATCH_MS));
+            assert_eq!((at, bytes, sync), (START + found.len() as u64, 2 * BLOCK, WriteSync::File));
+            found.extend_from_slice(&buffer.bytes()[..bytes]);
+            assert_eq!(writer.durable(), 0, "piece {number}");
+            writer.completed(ended(buffer, bytes, OK), BATCH_MS);
+        }
+        assert_eq!((writer.durable(), writer.is_durable()), (7, true));
+        let mark = encode_mark(1, START + records.len() as u64, START, (BLOCK - MARK_BYTES) as u32);
+        assert_eq!(found[..records.len() + MARK_BYTES], [&records[..], &mark].concat());
+        assert!(found[records.len() + MARK_BYTES..].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn memory_is_handed_over_and_comes_back() {
+        let mut writer = writer(Policy::EverySecond);
+        let mut addresses = Vec::new();
+        for round in 0..20 {
+            let mut buffer = writer.lend(true);
+            buffer.extend_from_slice(&vec![1; BATCH_BYTES]);
+            let address = buffer.bytes().as_ptr() as usize;
+            assert!(writer.offer(buffer.len(), 0), "a full batch does not wait");
+            writer.hand_over(buffer, round + 1, 0);
+            let (_, buffer, bytes, sync) = write(writer.next(0));
+            assert_eq!(buffer.bytes().as_ptr() as usize, address, "no copy");
+            addresses.push(address);
+            writer.completed(ended(buffer, bytes, (sync != WriteSync::Nothing).then_some(Ok(()))), 0);
+        }
+        addresses.sort_unstable();
+        addresses.dedup();
+        assert!(addresses.len() <= 2 + UNSYNCED_BYTES_MAX / BATCH_BYTES, "{}", addresses.len());
+    }
+
+    #[test]
+    fn a_slow_disk_finds_the_chunks_in_order() {
+        let mut writer = writer(Policy::No);
+        writer.append(&[9; 100], 1, 0);
+        let (at, first, bytes, _) = write(writer.next(BATCH_MS));
+        for last in 2..5 {
+            let mut buffer = AlignedBuffer::default();
+            buffer.extend_from_slice(&vec![last as u8; BATCH_BYTES]);
+            assert!(writer.offer(buffer.len(), 0), "even while a write is under way");
+            writer.hand_over(buffer, last, 0);
+            assert!(writer.next(0).is_none());
+        }
+        assert_eq!(writer.waiting_bytes() / BATCH_BYTES, 3);
+        assert!(!writer.offer(BATCH_BYTES - 1, 0));
+        writer.completed(ended(first, bytes, None), 0);
+        let mut expected = at + bytes as u64;
+        for last in 2..5 {
+            let (at, buffer, bytes, _) = write(writer.next(0));
+            assert_eq!((at, buffer.bytes()[0], bytes % BLOCK), (expected, last, 0), "W4");
+            expected += bytes as u64;
+            writer.completed(ended(buffer, bytes, None), 0);
+        }
     }
 
     #[test]

@@ -15,14 +15,11 @@ use super::reader::Reader;
 use super::router::{Arguments, Router};
 use super::{Delay, LoadError, Remedy};
 use crate::command_table::{CommandTable, Handler};
-use crate::persistence::aof::format::MARK_BYTES;
+use crate::persistence::aof::format::{MARK_BYTES, MARK_TAG, mark_bytes};
 use crate::resp::{ArgRange, Argv};
 use crate::shard::journal::record::{Decoded, Effect, Record};
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
-
-/// What a mark has in place of a record's length.
-const MARK_TAG: [u8; 4] = [0xff; 4];
 
 /// A segment, or the part of it that counts.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -97,10 +94,21 @@ fn feed(
     let mut router = Router::new(feeds.clone(), table, databases, reader.name());
     let mut ranges = Vec::new();
     while !reader.is_at_end() {
-        let needed = if reader.rest().starts_with(&MARK_TAG) {
-            MARK_BYTES.saturating_sub(reader.rest().len())
+        let rest = reader.rest();
+        let is_mark = rest.starts_with(&MARK_TAG);
+        let mark = rest.first_chunk().filter(|_| is_mark).and_then(mark_bytes);
+        let needed = if is_mark && rest.len() < MARK_BYTES && !reader.is_last() {
+            MARK_BYTES - rest.len()
+        } else if let Some(bytes) = mark {
+            // Of the zeros behind the last one some may be missing.
+            let bytes = (bytes as u64).min(rest.len() as u64 + reader.left()) as usize;
+            if bytes <= rest.len() {
+                reader.consume(bytes);
+                continue;
+            }
+            bytes - rest.len()
         } else {
-            match Record::decode(reader.rest()) {
+            match Record::decode(rest) {
                 Decoded::Record(record) => {
                     for effect in record.effects() {
                         let effect = effect.expect("the record is decoded");
@@ -112,16 +120,14 @@ fn feed(
                     router.weigh(length as u64);
                     continue;
                 }
-                Decoded::Incomplete(length) => length - reader.rest().len(),
+                Decoded::Incomplete(length) => length - rest.len(),
                 // A few bytes of zeros may be the beginning of a record's end; the recovery has excluded others.
                 Decoded::End if !reader.is_last() => 1,
                 Decoded::End => return Err(damaged(reader.offset(), "records are missing")),
                 Decoded::Damaged(what) => return Err(damaged(reader.offset(), what)),
             }
         };
-        if needed == 0 {
-            reader.consume(MARK_BYTES);
-        } else if needed as u64 > reader.left() {
+        if needed as u64 > reader.left() {
             return Err(damaged(reader.offset(), "the record is cut off"));
         } else {
             reader.advance(needed)?;
@@ -138,14 +144,11 @@ fn take(
     ranges: &mut Vec<ArgRange>,
     meeting: &Meeting,
 ) -> Result<(), LoadError> {
-    let start = reader.place();
-    // Places in the piece: an effect's arguments lie in the record, the record in the piece.
-    let base = reader.rest().as_ptr() as usize;
+    // Places in the piece: an effect lies in the record, the record in the piece. From the beginning of the effect,
+    // since a record may be longer than places can say.
+    let start = effect.bytes().as_ptr() as usize - reader.piece().as_ptr() as usize;
     ranges.clear();
-    ranges.extend(effect.arguments().map(|argument| {
-        let at = argument.as_ptr() as usize - base;
-        ArgRange::new(at, argument.len())
-    }));
+    ranges.extend(effect.places().map(|place| ArgRange::new(place.start, place.len())));
     let arguments = Arguments::Placed { piece: reader.piece(), start, ranges };
     let argv: Argv<'_> = arguments.argv();
     let command = router.resolve(argv, reader.offset())?;

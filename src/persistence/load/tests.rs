@@ -275,7 +275,8 @@ fn a_key_that_comes_twice_is_refused() {
 mod segments {
     use super::super::segments::{Segment, replay};
     use super::*;
-    use crate::persistence::aof::format::{Header, START, encode_mark};
+    use crate::disk::BLOCK;
+    use crate::persistence::aof::format::{Header, MARK_BYTES, START, encode_mark};
     use crate::resp::Argv;
     use crate::shard::journal::record::{Membership, RecordWriter};
 
@@ -307,8 +308,14 @@ mod segments {
         }
 
         fn mark(&mut self) {
-            let at = self.bytes.len() as u64;
-            self.bytes.extend_from_slice(&encode_mark(RUN, at, START));
+            let at = self.bytes.len();
+            let zeros = if self.sequence.is_multiple_of(2) {
+                0
+            } else {
+                (at + MARK_BYTES).next_multiple_of(BLOCK) - at - MARK_BYTES
+            };
+            self.bytes.extend_from_slice(&encode_mark(RUN, at as u64, START, zeros as u32));
+            self.bytes.resize(self.bytes.len() + zeros, 0);
         }
     }
 

@@ -133,6 +133,16 @@ fn old_files() {
 }
 
 #[test]
+fn files_of_valkey() {
+    let body = b"\xfe\x00\x16\x01h\x01\x01f\x01v\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0\0\0\0\0";
+    let told = items(&[&b"VALKEY080"[..], body].concat(), 1).expect("whole");
+    assert!(told[0].contains("Header(80)") && told[2].contains("type_code: 122"), "{told:?}");
+    // What Redis means by the same code is read to another end.
+    assert!(items(&[&b"REDIS0012"[..], body].concat(), 1).is_err());
+    assert_eq!(items(b"VALKEY08", 1), Err("cut off at 0".into()));
+}
+
+#[test]
 fn damage_is_told_with_its_place() {
     let told = |body: &[u8]| items(&[&b"REDIS0010"[..], body].concat(), 1).expect_err("damaged");
     assert_eq!(items(b"hello", 1), Err("not an RDB file: it does not begin with REDIS or VALKEY".into()));

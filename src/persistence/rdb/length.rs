@@ -96,6 +96,14 @@ fn write_short_int(value: i64, out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Writes a text of `bytes` bytes that is packed already.
+pub fn write_compressed(packed: &[u8], bytes: usize, out: &mut Vec<u8>) {
+    out.push(PACKED);
+    write_length(packed.len() as u64, out);
+    write_length(bytes as u64, out);
+    out.extend_from_slice(packed);
+}
+
 /// False, with nothing written, if packing saves too little.
 fn write_packed(text: &[u8], out: &mut Vec<u8>) -> bool {
     // The packed length stands first and is known last; its form depends on it. So the text is packed behind room

@@ -51,7 +51,7 @@ pub const VERSION: u16 = 10;
 pub const VERSION_MAX: u16 = 13;
 
 /// The first that holds deadlines of fields: that of Redis 7.4.
-const VERSION_OF_FIELD_DEADLINES: u16 = 12;
+pub const VERSION_OF_FIELD_DEADLINES: u16 = 12;
 
 /// The one of Valkey 9, which counts apart from Redis since then: the format of Redis 7.2, with a type of its own for
 /// deadlines of fields. Files say `VALKEY080`.
@@ -105,6 +105,11 @@ pub mod code {
             HASH_TTL_VALKEY => u8::MAX,
             _ => byte,
         }
+    }
+
+    /// The byte that a file has for it.
+    pub fn byte(code: u8) -> u8 {
+        if code == HASH_TTL_VALKEY { VALKEY_22 } else { code }
     }
 
     /// The type and the form, for people.

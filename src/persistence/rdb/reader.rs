@@ -290,7 +290,7 @@ impl fmt::Display for FileDamage {
                 if let Some((key, type_code)) = &self.entry {
                     write!(f, " of key \"{}\"", key.escape_ascii())?;
                     if !matches!(self.damage.problem, Problem::UnknownType(_) | Problem::Module(_)) {
-                        write!(f, " of type {type_code} ({})", code::name(*type_code))?;
+                        write!(f, " of type {} ({})", code::byte(*type_code), code::name(*type_code))?;
                     }
                 }
                 write!(f, " at offset {offset}")

@@ -227,6 +227,23 @@ fn read(type_code: u8, bytes: &[u8]) -> Result<Value, Damage> {
     value
 }
 
+/// Nodes that are kept compressed go to a dump as they are, also where nothing else is to be compressed.
+#[test]
+fn compressed_nodes_of_lists() {
+    let limits = EncodingLimits { list_compress_depth: 1, list_max_listpack_size: 4, ..limits() };
+    let mut list = List::default();
+    (0..40).for_each(|_| list.push(End::Back, &[b'x'; 100], &limits));
+    let value = Value::List(list);
+    for compress in [false, true] {
+        let payload = dump(value_ref(&value), &WriteOptions { compress });
+        assert!(payload.len() < 40 * 100 / 3, "{} with {compress}", payload.len());
+        let restored = restore(&payload, &limits, true).expect("our own");
+        assert_eq!(restored, value);
+        let Value::List(list) = restored else { unreachable!("equal to a list") };
+        assert!(list.is_compressing());
+    }
+}
+
 fn problem(type_code: u8, bytes: &[u8]) -> String {
     read(type_code, bytes).expect_err("damaged").to_string()
 }

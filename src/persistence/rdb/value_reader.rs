@@ -33,7 +33,7 @@ pub fn read_value(type_code: u8, reader: &mut Reader<'_>, limits: &EncodingLimit
         }),
         code::LIST => Value::List(list(reader, limits)?),
         code::LIST_ZIPLIST => Value::List(list_of_ziplist(reader, limits)?),
-        code::LIST_QUICKLIST | code::LIST_QUICKLIST_2 => Value::List(quicklist(type_code, reader)?),
+        code::LIST_QUICKLIST | code::LIST_QUICKLIST_2 => Value::List(quicklist(type_code, reader, limits)?),
         code::SET => Value::Set(set(reader, limits)?),
         code::SET_INTSET => Value::Set(intset(reader, limits)?),
         code::SET_LISTPACK => Value::Set(set_of_listpack(reader, limits)?),
@@ -198,7 +198,7 @@ fn list_of_ziplist(reader: &mut Reader<'_>, limits: &EncodingLimits) -> Result<L
     Ok(list)
 }
 
-fn quicklist(type_code: u8, reader: &mut Reader<'_>) -> Result<List, Damage> {
+fn quicklist(type_code: u8, reader: &mut Reader<'_>, limits: &EncodingLimits) -> Result<List, Damage> {
     let start = reader.offset();
     let len = elements(reader)?;
     let mut nodes = Vec::new();
@@ -225,7 +225,7 @@ fn quicklist(type_code: u8, reader: &mut Reader<'_>) -> Result<List, Damage> {
         }
     }
     not_empty(start, nodes.len() as u64)?;
-    Ok(List::from_nodes(nodes))
+    Ok(List::from_nodes(nodes, limits))
 }
 
 /// The listpack that bytes from outside are, with every text in the form in which we would keep it.

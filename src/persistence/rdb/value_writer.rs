@@ -2,11 +2,13 @@
 //!
 //! Small collections are kept in the bytes of Redis' listpacks and intsets, and written as they are.
 
-use super::length::{write_int, write_length, write_string};
+use super::length::{write_compressed, write_int, write_length, write_string};
 use super::{ENTRIES_READ_UNKNOWN, VERSION, VERSION_OF_FIELD_DEADLINES, code, container};
 use crate::base::UnixMillis;
 use crate::keyspace::ValueRef;
-use crate::types::encoding::{Entry, Listpack};
+use crate::types::encoding::Entry;
+use crate::types::encoding::listpack::Pack;
+use crate::types::encoding::quicklist::Content;
 use crate::types::{
     FieldDeadlines, Hash, List, PackedKind, SetRef, SortedSet, Stream, StreamId, StringRef, Value,
 };
@@ -109,15 +111,22 @@ impl Writer<'_> {
         let nodes = list.nodes();
         self.length(nodes.len());
         for node in nodes.iter() {
-            match huge_element(node) {
-                Some(text) => {
-                    write_length(container::PLAIN, self.out);
-                    self.string(text);
-                }
-                None => {
+            match node.content() {
+                // As in Redis, whatever `rdbcompression` says.
+                Content::Compressed(packed, bytes) => {
                     write_length(container::PACKED, self.out);
-                    self.string(node.as_bytes());
+                    write_compressed(packed, bytes, self.out);
                 }
+                Content::Plain(pack) => match huge_element(pack) {
+                    Some(text) => {
+                        write_length(container::PLAIN, self.out);
+                        self.string(text);
+                    }
+                    None => {
+                        write_length(container::PACKED, self.out);
+                        self.string(pack.as_bytes());
+                    }
+                },
             }
         }
     }
@@ -221,8 +230,8 @@ fn after(deadlines: &FieldDeadlines, field: &[u8], earliest: UnixMillis) -> u64 
 }
 
 /// The only element of a node, if Redis would not pack it.
-fn huge_element(node: &Listpack) -> Option<&[u8]> {
-    if node.bytes() < PLAIN_MIN {
+fn huge_element(node: Pack<'_>) -> Option<&[u8]> {
+    if node.as_bytes().len() < PLAIN_MIN {
         return None;
     }
     let mut entries = node.iter();

@@ -20,6 +20,9 @@
 //! An effect is replayed at a time at which nothing is past its deadline: with a clock of zero. What is, says so by
 //! an effect of its own.
 //!
+//! A command's bytes are copied once: an effect is written where its record will stand, behind room for the header, and the
+//! memory with all records since the last time is what the reader takes over and writes to the disk.
+//!
 //! Invariants
 //!   J1  Each record's sequence is one more than that of the one before.
 //!   J2  While it is off nothing is collected, and a unit costs one predictable branch.
@@ -28,10 +31,16 @@
 pub mod rebuild;
 pub mod record;
 
-use record::{Membership, RecordWriter, write_effect};
+use crate::disk::AlignedBuffer;
+use record::{ALONE, HEADER, Membership};
 
-/// A buffer that has grown beyond this is not kept.
-const KEEP_BYTES: usize = 1 << 20;
+/// Before the effects of a unit there is room for the header of a record, and what it begins with if it is no part of
+/// a transaction.
+const ROOM: [u8; HEADER + 1] = {
+    let mut room = [0; HEADER + 1];
+    room[HEADER] = ALONE;
+    room
+};
 
 #[derive(Default)]
 pub struct Journal {
@@ -40,8 +49,6 @@ pub struct Journal {
     suspended: bool,
     /// Deletions of keys past their deadline are written as UNLINK (`lazyfree-lazy-expire`).
     unlinks: bool,
-    /// The effects of the unit in progress.
-    unit: Vec<u8>,
     /// The work in progress has said what stands in its place.
     said: bool,
     /// The work in progress has no arguments: the keys that it touches are noted.
@@ -49,10 +56,15 @@ pub struct Journal {
     touched: Vec<(usize, Box<[u8]>)>,
     /// Several commands are one unit (EXEC).
     held: bool,
-    /// Records that no reader has taken yet.
-    sealed: Vec<u8>,
-    first: u64,
+    /// Records that no reader has taken yet, and behind them the unit in progress.
+    bytes: AlignedBuffer,
+    /// Where the records end. Behind it, if anything, [`ROOM`] and the effects of the unit.
+    sealed: usize,
+    /// Up to here they have their checksums.
+    summed: usize,
     last: u64,
+    /// The records that are parts of transactions, since the reader has asked for them last.
+    parts: Vec<(u64, Membership)>,
     /// A snapshot has everything up to this record; what follows belongs to this generation of files.
     cut: Option<Cut>,
 }
@@ -62,15 +74,16 @@ pub struct Journal {
 pub struct Cut {
     /// The last record that the snapshot has.
     pub sequence: u64,
+    /// Where it ends, in bytes of what is given out next.
+    pub at: usize,
     pub generation: u64,
 }
 
 /// Records that a reader takes over.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Debug)]
 pub struct Sealed {
     /// Whole records, back to back, as [`record`] describes them.
-    pub bytes: Vec<u8>,
-    pub first: u64,
+    pub bytes: AlignedBuffer,
     pub last: u64,
 }
 
@@ -82,8 +95,7 @@ impl Journal {
 
     /// Begins to write; the first record has the number behind `sequence`. No transaction may be under way here.
     pub fn start(&mut self, sequence: u64) {
-        *self =
-            Self { on: true, unlinks: self.unlinks, first: sequence + 1, last: sequence, ..Self::default() };
+        *self = Self { on: true, unlinks: self.unlinks, last: sequence, ..Self::default() };
     }
 
     /// Ends it; what nobody has taken is lost.
@@ -113,7 +125,7 @@ impl Journal {
 
     /// Marks this place, with all shards at rest.
     pub fn cut(&mut self, generation: u64) {
-        self.cut = Some(Cut { sequence: self.last, generation });
+        self.cut = Some(Cut { sequence: self.last, at: self.sealed, generation });
     }
 
     /// To be asked before `take`: where the records that it gives out are to be divided.
@@ -124,36 +136,65 @@ impl Journal {
     /// Whether there is something to take.
     #[inline]
     pub fn has_sealed(&self) -> bool {
-        !self.sealed.is_empty()
+        self.sealed > 0
     }
 
     /// Bytes that wait for a reader.
     pub fn sealed_bytes(&self) -> usize {
-        self.sealed.len()
+        self.sealed
     }
 
-    /// Gives out the records since the last time; `spare` is a buffer to go on with, for instance the one given out
-    /// before.
-    pub fn take(&mut self, mut spare: Vec<u8>) -> Option<Sealed> {
+    /// Gives out the records since the last time; `spare` is a buffer to go on with.
+    pub fn take(&mut self, mut spare: AlignedBuffer) -> Option<Sealed> {
         debug_assert!(!self.held && !self.tracing, "J3");
-        if self.sealed.is_empty() {
+        if self.sealed == 0 {
             return None;
         }
+        self.sum();
         spare.clear();
-        let bytes = std::mem::replace(&mut self.sealed, spare);
-        let sealed = Sealed { bytes, first: self.first, last: self.last };
-        self.first = self.last + 1;
-        Some(sealed)
+        spare.extend_from_slice(&self.bytes.bytes()[self.sealed..]);
+        let mut bytes = std::mem::replace(&mut self.bytes, spare);
+        bytes.truncate(self.sealed);
+        (self.sealed, self.summed) = (0, 0);
+        Some(Sealed { bytes, last: self.last })
+    }
+
+    /// Sums up what has been sealed: better at the end of a turn, while all of it is near, than when it is taken.
+    #[inline]
+    pub fn sum(&mut self) {
+        if self.summed < self.sealed {
+            record::sum(&mut self.bytes.bytes_mut()[self.summed..self.sealed]);
+            self.summed = self.sealed;
+        }
+    }
+
+    /// The records that are parts of transactions, since the last time, by number; they need not have been given out.
+    pub fn take_parts(&mut self) -> impl Iterator<Item = (u64, Membership)> {
+        self.parts.drain(..)
     }
 
     /// An effect of the unit.
-    pub fn effect<'a>(&mut self, db: usize, arguments: impl ExactSizeIterator<Item = &'a [u8]>) {
+    pub fn effect<'a>(&mut self, db: usize, arguments: impl ExactSizeIterator<Item = &'a [u8]> + Clone) {
         debug_assert!(self.on, "J2");
-        write_effect(&mut self.unit, db, arguments);
+        self.write_effect(db, arguments);
+    }
+
+    #[inline]
+    fn write_effect<'a>(&mut self, db: usize, arguments: impl ExactSizeIterator<Item = &'a [u8]> + Clone) {
+        let begins = self.unit_is_empty();
+        let most = ROOM.len() + record::effect_bytes_max(arguments.clone());
+        self.bytes.extend_with(most, |room| {
+            let mut at = 0;
+            if begins {
+                room[..ROOM.len()].copy_from_slice(&ROOM);
+                at = ROOM.len();
+            }
+            at + record::put_effect(&mut room[at..], db, arguments)
+        });
     }
 
     /// An effect in place of the command that is running.
-    pub fn say<'a>(&mut self, db: usize, arguments: impl ExactSizeIterator<Item = &'a [u8]>) {
+    pub fn say<'a>(&mut self, db: usize, arguments: impl ExactSizeIterator<Item = &'a [u8]> + Clone) {
         self.said = true;
         self.effect(db, arguments);
     }
@@ -165,13 +206,13 @@ impl Journal {
 
     pub(super) fn expired(&mut self, db: usize, key: &[u8]) {
         let name: &[u8] = if self.unlinks { b"UNLINK" } else { b"DEL" };
-        write_effect(&mut self.unit, db, [name, key].into_iter());
+        self.write_effect(db, [name, key].into_iter());
     }
 
     pub(super) fn fields_expired(&mut self, db: usize, key: &[u8], fields: &[Box<[u8]>]) {
         let arguments: Vec<&[u8]> =
             [b"HDEL", key].into_iter().chain(fields.iter().map(|field| &**field)).collect();
-        write_effect(&mut self.unit, db, arguments.into_iter());
+        self.write_effect(db, arguments.into_iter());
     }
 
     pub(super) fn touch(&mut self, db: usize, key: &[u8]) {
@@ -208,13 +249,19 @@ impl Journal {
     /// Ends a unit; one without effects leaves no record.
     #[inline]
     pub fn seal(&mut self) {
-        if !self.unit.is_empty() && !self.held {
-            self.write(None);
+        if !self.unit_is_empty() && !self.held {
+            self.end_record();
         }
     }
 
+    #[inline]
     pub fn unit_is_empty(&self) -> bool {
-        self.unit.is_empty()
+        self.bytes.len() == self.sealed
+    }
+
+    /// The effects of the unit in progress.
+    fn unit(&self) -> &[u8] {
+        self.bytes.bytes()[self.sealed..].get(ROOM.len()..).unwrap_or_default()
     }
 
     /// Ends this shard's part of a transaction over several; it leaves a record in any case.
@@ -224,30 +271,36 @@ impl Journal {
             "a part of several"
         );
         if self.on {
-            self.write(Some(membership));
+            let mut body = Vec::new();
+            membership.encode(&mut body);
+            self.take_unit(&mut body);
+            self.bytes.extend_from_slice(&ROOM[..HEADER]);
+            self.bytes.extend_from_slice(&body);
+            self.end_record();
+            self.parts.push((self.last, membership.clone()));
         }
     }
 
     /// Takes the effects of the unit out, to be put back when their transaction ends here.
     pub fn take_unit(&mut self, into: &mut Vec<u8>) {
-        into.append(&mut self.unit);
+        into.extend_from_slice(self.unit());
+        self.bytes.truncate(self.sealed);
     }
 
-    pub fn put_unit(&mut self, mut effects: Vec<u8>) {
-        if self.on {
-            self.unit.append(&mut effects);
+    pub fn put_unit(&mut self, effects: &[u8]) {
+        if self.on && !effects.is_empty() {
+            if self.unit_is_empty() {
+                self.bytes.extend_from_slice(&ROOM);
+            }
+            self.bytes.extend_from_slice(effects);
         }
     }
 
-    fn write(&mut self, membership: Option<&Membership>) {
+    #[inline]
+    fn end_record(&mut self) {
         self.last += 1;
-        let mut writer = RecordWriter::new(&mut self.sealed, self.last, membership);
-        writer.effects(&self.unit);
-        writer.seal();
-        if self.unit.capacity() > KEEP_BYTES {
-            self.unit = Vec::new();
-        }
-        self.unit.clear();
+        record::number(&mut self.bytes.bytes_mut()[self.sealed..], self.last);
+        self.sealed = self.bytes.len();
     }
 }
 
@@ -274,7 +327,7 @@ mod tests {
     fn units_are_records_and_readers_miss_none() {
         let mut journal = Journal::default();
         journal.seal();
-        assert!(!journal.is_on() && journal.take(Vec::new()).is_none(), "J2");
+        assert!(!journal.is_on() && journal.take(AlignedBuffer::default()).is_none(), "J2");
         journal.start(7);
         set(&mut journal, b"a");
         journal.seal();
@@ -284,11 +337,18 @@ mod tests {
         journal.seal();
         set(&mut journal, b"c");
         journal.release();
-        let Sealed { bytes, first, last } = journal.take(Vec::new()).expect("two units");
-        assert_eq!((first, last, sequences(&bytes)), (8, 9, vec![(8, 1), (9, 2)]), "J1, J3");
-        journal.seal_part(&Membership { transaction: 3, participants: [0, 2].into() });
-        let Sealed { bytes, first, last } = journal.take(bytes).expect("a part without effects");
-        assert_eq!((first, last, sequences(&bytes)), (10, 10, vec![(10, 0)]));
+        assert!(journal.has_sealed());
+        set(&mut journal, b"not over");
+        let Sealed { bytes, last } = journal.take(AlignedBuffer::default()).expect("two units");
+        assert_eq!((last, sequences(bytes.bytes())), (9, vec![(8, 1), (9, 2)]), "J1, J3");
+        assert!(!journal.has_sealed() && !journal.unit_is_empty());
+        journal.seal();
+        let membership = Membership { transaction: 3, participants: [0, 2].into() };
+        journal.seal_part(&membership);
+        let Sealed { bytes, last } = journal.take(bytes).expect("a part without effects");
+        assert_eq!((last, sequences(bytes.bytes())), (11, vec![(10, 1), (11, 0)]));
+        assert_eq!(journal.take_parts().collect::<Vec<_>>(), [(11, membership)]);
+        assert_eq!(journal.take_parts().count(), 0);
     }
 
     #[test]
@@ -302,9 +362,14 @@ mod tests {
         journal.seal();
         set(&mut journal, b"hop 2");
         journal.take_unit(&mut kept);
-        journal.put_unit(kept);
+        journal.put_unit(&kept);
         journal.seal_part(&Membership { transaction: 1, participants: [0, 1].into() });
-        let sealed = journal.take(Vec::new()).expect("two");
-        assert_eq!(sequences(&sealed.bytes), [(1, 1), (2, 2)]);
+        journal.cut(5);
+        set(&mut journal, b"behind");
+        journal.seal();
+        let cut = journal.take_cut().expect("it is there");
+        let sealed = journal.take(AlignedBuffer::default()).expect("three");
+        assert_eq!(sequences(&sealed.bytes.bytes()[..cut.at]), [(1, 1), (2, 2)]);
+        assert_eq!((cut.sequence, sequences(&sealed.bytes.bytes()[cut.at..])), (2, vec![(3, 1)]));
     }
 }

@@ -7,8 +7,10 @@ use crate::resp::{Argv, ArgvBuf};
 use crate::types::stream::{IdBuffer, Stream};
 use crate::types::{StreamId, Value};
 
-/// Elements per command, as in Redis.
+/// Elements per command, as in Redis...
 const CHUNK: usize = 64;
+/// ...and fewer if they are large: a command's arguments have places of four bytes.
+const CHUNK_BYTES: usize = 64 << 20;
 
 /// Gives out the commands that make a key what it is, provided that it does not exist. Deadlines of fields are set by
 /// HPEXPIREAT, which redis-server 7.0 does not know.
@@ -35,7 +37,7 @@ pub fn rebuild(entry: Entry<'_>, mut each: impl FnMut(Argv<'_>)) {
     } else {
         match entry.value() {
             ValueRef::Boxed(Value::List(list)) => {
-                list.iter().for_each(|element| chunks.element(b"RPUSH", &[element.as_bytes(&mut scratch)]));
+                list.for_each(|element| chunks.element(b"RPUSH", &[element.as_bytes(&mut scratch)]));
             }
             ValueRef::Boxed(Value::SortedSet(set)) => {
                 let mut text = Vec::with_capacity(32);
@@ -135,7 +137,7 @@ impl<F: FnMut(Argv<'_>)> Chunks<'_, F> {
         }
         words.iter().for_each(|word| self.argv.push(word));
         self.elements += 1;
-        if self.elements == CHUNK {
+        if self.elements == CHUNK || self.argv.payload_bytes() >= CHUNK_BYTES {
             self.flush();
         }
     }

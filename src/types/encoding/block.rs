@@ -25,7 +25,7 @@ unsafe impl Sync for Block {}
 
 /// The sizes an allocator hands out anyway: four to a doubling. Asking for no other lets a block grow within
 /// its class without a call, and tells the capacity from the length.
-fn capacity(length: usize) -> usize {
+pub(super) fn capacity(length: usize) -> usize {
     if length <= 128 {
         return length.next_multiple_of(16);
     }
@@ -92,6 +92,14 @@ impl Block {
             self.resize(length - (old - new));
         }
         &mut self.bytes_mut()[at - LENGTH_BYTES..at + new - LENGTH_BYTES]
+    }
+
+    /// Adds `more` zeroes at the end; returns them and the byte before them.
+    #[inline]
+    pub fn extend(&mut self, more: usize) -> &mut [u8] {
+        let length = self.len();
+        self.resize(length + more);
+        &mut self.bytes_mut()[length - LENGTH_BYTES - 1..]
     }
 
     fn resize(&mut self, length: usize) {

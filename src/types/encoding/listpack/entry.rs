@@ -8,7 +8,7 @@ pub(super) const INT_24: u8 = 0xf2;
 pub(super) const INT_32: u8 = 0xf3;
 pub(super) const INT_64: u8 = 0xf4;
 /// The head of a 64-bit integer.
-pub(super) const HEAD_BYTES_MAX: usize = 9;
+const HEAD_BYTES_MAX: usize = 9;
 pub(super) const BACKLEN_BYTES_MAX: usize = 5;
 
 /// An element as it is kept.
@@ -157,9 +157,41 @@ fn int_bytes(value: i64) -> usize {
     }
 }
 
+/// An entry about to be written.
+pub struct Encoded<'a> {
+    head: [u8; HEAD_BYTES_MAX],
+    head_bytes: usize,
+    text: &'a [u8],
+    backlen: usize,
+}
+
+impl<'a> Encoded<'a> {
+    #[inline]
+    pub fn new(entry: Entry<'a>) -> Self {
+        let mut head = [0; HEAD_BYTES_MAX];
+        let (head_bytes, text) = encode(entry, &mut head);
+        Self { head, head_bytes, text, backlen: backlen_bytes(head_bytes + text.len()) }
+    }
+
+    /// All of it, with the backlen.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.head_bytes + self.text.len() + self.backlen
+    }
+
+    /// Fills `out`, which is [`Encoded::bytes`] long.
+    #[inline]
+    pub fn write(&self, out: &mut [u8]) {
+        let length = self.head_bytes + self.text.len();
+        out[..self.head_bytes].copy_from_slice(&self.head[..self.head_bytes]);
+        out[self.head_bytes..length].copy_from_slice(self.text);
+        write_backlen(length, &mut out[length..]);
+    }
+}
+
 /// Writes the head of an entry; returns its length and the text that follows.
 #[inline]
-pub(super) fn encode<'a>(entry: Entry<'a>, head: &mut [u8; HEAD_BYTES_MAX]) -> (usize, &'a [u8]) {
+fn encode<'a>(entry: Entry<'a>, head: &mut [u8; HEAD_BYTES_MAX]) -> (usize, &'a [u8]) {
     match entry {
         Entry::Str(text) => {
             let bytes = text_head_bytes(text.len());

@@ -29,17 +29,20 @@
 
 mod entry;
 mod validate;
+mod view;
 
 pub use entry::Entry;
 pub use validate::{Damaged, validate};
+pub use view::{Iter, Pack, len_of};
 
 use super::block::Block;
-use entry::{BACKLEN_BYTES_MAX, HEAD_BYTES_MAX, after, backlen_bytes, before, decode, encode, write_backlen};
+pub(super) use entry::Encoded;
+use entry::after;
 use std::fmt;
 
 pub const HEADER_BYTES: usize = 6;
-const EMPTY: [u8; HEADER_BYTES + 1] = [HEADER_BYTES as u8 + 1, 0, 0, 0, 0, 0, END];
-const END: u8 = 0xff;
+pub(super) const EMPTY: [u8; HEADER_BYTES + 1] = [HEADER_BYTES as u8 + 1, 0, 0, 0, 0, 0, END];
+pub(super) const END: u8 = 0xff;
 const COUNT_UNKNOWN: u16 = u16::MAX;
 
 /// Beyond this nothing is added: Redis refuses it as well, far below what 32 bits could count.
@@ -74,6 +77,11 @@ impl Listpack {
         Self { block: Block::new(bytes) }
     }
 
+    /// A listpack of bytes that may be none: only [`Node`](super::quicklist::Node) keeps such, and to itself.
+    pub(super) fn of_any_bytes(bytes: &[u8]) -> Self {
+        Self { block: Block::new(bytes) }
+    }
+
     /// What goes to disk.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
@@ -96,23 +104,92 @@ impl Listpack {
         self.bytes() + more <= BYTES_MAX
     }
 
+    /// To read it; what is below in this part is that, for short.
+    #[inline]
+    pub fn view(&self) -> Pack<'_> {
+        Pack::new(self.as_bytes())
+    }
+
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.bytes() == EMPTY.len()
+        self.view().is_empty()
     }
 
     /// The number of entries: at once below 65535, else by counting.
     #[inline]
     pub fn len(&self) -> usize {
-        match self.count() {
-            COUNT_UNKNOWN => self.iter().count(),
-            count => usize::from(count),
-        }
+        self.view().len()
+    }
+
+    #[inline]
+    pub fn first(&self) -> Option<usize> {
+        self.view().first()
+    }
+
+    #[inline]
+    pub fn last(&self) -> Option<usize> {
+        self.view().last()
+    }
+
+    /// Where an entry after the last one would stand.
+    #[inline]
+    pub fn end(&self) -> usize {
+        self.view().end()
+    }
+
+    #[inline]
+    pub fn next(&self, position: usize) -> Option<usize> {
+        self.view().next(position)
+    }
+
+    #[inline]
+    pub fn prev(&self, position: usize) -> Option<usize> {
+        self.view().prev(position)
+    }
+
+    /// The entry at a position.
+    #[inline]
+    pub fn at(&self, position: usize) -> Entry<'_> {
+        self.view().at(position)
+    }
+
+    /// The position of the entry with this index; negative ones count from the end.
+    #[inline]
+    pub fn seek(&self, index: i64) -> Option<usize> {
+        self.view().seek(index)
+    }
+
+    /// The entry with this index; negative ones count from the end.
+    #[inline]
+    pub fn get(&self, index: i64) -> Option<Entry<'_>> {
+        self.view().get(index)
+    }
+
+    /// The first entry equal to `text` from `position` on, looking at one and passing over `skip` in turn.
+    #[inline]
+    pub fn find(&self, position: Option<usize>, text: &[u8], skip: usize) -> Option<usize> {
+        self.view().find(position, text, skip)
+    }
+
+    #[inline]
+    pub fn iter(&self) -> Iter<'_> {
+        self.view().iter()
+    }
+
+    /// The entries from a position on; with [`Iterator::rev`] still ending there.
+    #[inline]
+    pub fn iter_from(&self, position: usize) -> Iter<'_> {
+        self.view().iter_from(position)
+    }
+
+    /// The entries before a position.
+    #[inline]
+    pub fn iter_until(&self, position: usize) -> Iter<'_> {
+        self.view().iter_until(position)
     }
 
     fn count(&self) -> u16 {
-        let bytes = self.as_bytes();
-        u16::from_le_bytes([bytes[4], bytes[5]])
+        self.view().count()
     }
 
     fn set_count(&mut self, count: usize) {
@@ -120,129 +197,18 @@ impl Listpack {
         self.block.bytes_mut()[..2].copy_from_slice(&count.to_le_bytes());
     }
 
-    // -- Positions
-
-    #[inline]
-    pub fn first(&self) -> Option<usize> {
-        self.here(HEADER_BYTES)
-    }
-
-    #[inline]
-    pub fn last(&self) -> Option<usize> {
-        self.prev(self.end())
-    }
-
-    /// Where an entry after the last one would stand.
-    #[inline]
-    pub fn end(&self) -> usize {
-        self.bytes() - 1
-    }
-
-    #[inline]
-    pub fn next(&self, position: usize) -> Option<usize> {
-        self.here(after(self.as_bytes(), position))
-    }
-
-    #[inline]
-    pub fn prev(&self, position: usize) -> Option<usize> {
-        (position > HEADER_BYTES).then(|| before(self.as_bytes(), position))
-    }
-
-    #[inline]
-    fn here(&self, position: usize) -> Option<usize> {
-        (position < self.end()).then_some(position)
-    }
-
-    /// The entry at a position.
-    #[inline]
-    pub fn at(&self, position: usize) -> Entry<'_> {
-        decode(self.as_bytes(), position).0
-    }
-
-    /// The position of the entry with this index; negative ones count from the end. Walks from the nearer end.
-    pub fn seek(&self, index: i64) -> Option<usize> {
-        let count = self.count();
-        if count != COUNT_UNKNOWN {
-            let count = i64::from(count);
-            let index = if index < 0 { index + count } else { index };
-            if !(0..count).contains(&index) {
-                return None;
-            }
-            return if index < count / 2 {
-                self.seek_forward(index as u64)
-            } else {
-                self.seek_backward((count - 1 - index) as u64)
-            };
-        }
-        if index < 0 { self.seek_backward(-(index + 1) as u64) } else { self.seek_forward(index as u64) }
-    }
-
-    fn seek_forward(&self, steps: u64) -> Option<usize> {
-        let mut position = self.first()?;
-        for _ in 0..steps {
-            position = self.next(position)?;
-        }
-        Some(position)
-    }
-
-    fn seek_backward(&self, steps: u64) -> Option<usize> {
-        let mut position = self.last()?;
-        for _ in 0..steps {
-            position = self.prev(position)?;
-        }
-        Some(position)
-    }
-
-    /// The entry with this index; negative ones count from the end.
-    pub fn get(&self, index: i64) -> Option<Entry<'_>> {
-        Some(self.at(self.seek(index)?))
-    }
-
-    /// The first entry equal to `text` from `position` on, looking at one and passing over `skip` in turn.
-    #[inline]
-    pub fn find(&self, position: Option<usize>, text: &[u8], skip: usize) -> Option<usize> {
-        let bytes = self.as_bytes();
-        let end = self.end();
-        let mut position = position?;
-        let needle = Entry::of(text);
-        while position < end {
-            let (entry, length) = decode(bytes, position);
-            if entry == needle {
-                return Some(position);
-            }
-            position += length + backlen_bytes(length);
-            for _ in 0..skip {
-                if position >= end {
-                    return None;
-                }
-                position = after(bytes, position);
-            }
-        }
-        None
-    }
-
-    #[inline]
-    pub fn iter(&self) -> Iter<'_> {
-        Iter { bytes: self.as_bytes(), front: HEADER_BYTES, back: self.end() }
-    }
-
-    /// The entries from a position on; with [`Iterator::rev`] still ending there.
-    #[inline]
-    pub fn iter_from(&self, position: usize) -> Iter<'_> {
-        Iter { bytes: self.as_bytes(), front: position, back: self.end() }
-    }
-
-    /// The entries before a position.
-    #[inline]
-    pub fn iter_until(&self, position: usize) -> Iter<'_> {
-        Iter { bytes: self.as_bytes(), front: HEADER_BYTES, back: position }
-    }
-
     // -- Changes
 
     #[inline]
     pub fn push_back(&mut self, text: &[u8]) {
-        self.insert(self.end(), Entry::of(text));
+        // Nothing follows that would have to move.
+        let encoded = Encoded::new(Entry::of(text));
+        assert!(self.bytes() + encoded.bytes() < u32::MAX as usize, "a listpack below 4 GiB");
+        let tail = self.block.extend(encoded.bytes());
+        let (entry, end) = tail.split_at_mut(encoded.bytes());
+        encoded.write(entry);
+        end[0] = END;
+        self.count_one_more();
     }
 
     #[inline]
@@ -250,15 +216,25 @@ impl Listpack {
         self.insert(HEADER_BYTES, Entry::of(text));
     }
 
+    /// Puts an entry before all others.
+    pub fn insert_first(&mut self, entry: Entry<'_>) -> usize {
+        self.insert(HEADER_BYTES, entry)
+    }
+
     /// Puts an entry before the one at `position`, or at the end; returns the position behind the new one.
     #[inline]
     pub fn insert(&mut self, position: usize, entry: Entry<'_>) -> usize {
         let after = self.put(position, 0, entry);
+        self.count_one_more();
+        after
+    }
+
+    #[inline]
+    fn count_one_more(&mut self) {
         match self.count() {
             COUNT_UNKNOWN => {}
             count => self.set_count(usize::from(count) + 1),
         }
-        after
     }
 
     /// Puts an entry behind the one at `position`; returns the position behind the new one.
@@ -276,13 +252,9 @@ impl Listpack {
         assert!(self.bytes() + bytes < u32::MAX as usize, "a listpack below 4 GiB");
         let mut gap = self.block.splice(self.end(), 0, bytes);
         for entry in entries {
-            let mut head = [0; HEAD_BYTES_MAX];
-            let (head_bytes, text) = encode(entry, &mut head);
-            let length = head_bytes + text.len();
-            let (this, rest) = gap.split_at_mut(length + backlen_bytes(length));
-            this[..head_bytes].copy_from_slice(&head[..head_bytes]);
-            this[head_bytes..length].copy_from_slice(text);
-            write_backlen(length, &mut this[length..]);
+            let encoded = Encoded::new(entry);
+            let (this, rest) = gap.split_at_mut(encoded.bytes());
+            encoded.write(this);
             gap = rest;
         }
         match self.count() {
@@ -298,16 +270,10 @@ impl Listpack {
     }
 
     fn put(&mut self, position: usize, old: usize, entry: Entry<'_>) -> usize {
-        let mut head = [0; HEAD_BYTES_MAX];
-        let (head_bytes, text) = encode(entry, &mut head);
-        let length = head_bytes + text.len();
-        let backlen = backlen_bytes(length);
-        assert!(self.bytes() + length < u32::MAX as usize - BACKLEN_BYTES_MAX, "a listpack below 4 GiB");
-        let gap = self.block.splice(position, old, length + backlen);
-        gap[..head_bytes].copy_from_slice(&head[..head_bytes]);
-        gap[head_bytes..length].copy_from_slice(text);
-        write_backlen(length, &mut gap[length..]);
-        position + length + backlen
+        let encoded = Encoded::new(entry);
+        assert!(self.bytes() + encoded.bytes() < u32::MAX as usize, "a listpack below 4 GiB");
+        encoded.write(self.block.splice(position, old, encoded.bytes()));
+        position + encoded.bytes()
     }
 
     /// Removes the entry at `position`; the one after it, if any, is then there.
@@ -391,68 +357,6 @@ impl<'a> IntoIterator for &'a Listpack {
 
     fn into_iter(self) -> Iter<'a> {
         self.iter()
-    }
-}
-
-/// Entries from both ends.
-#[derive(Clone, Debug)]
-pub struct Iter<'a> {
-    bytes: &'a [u8],
-    front: usize,
-    back: usize,
-}
-
-/// The number of entries of a listpack's own bytes.
-#[inline]
-pub fn len_of(bytes: &[u8]) -> usize {
-    match u16::from_le_bytes([bytes[4], bytes[5]]) {
-        COUNT_UNKNOWN => Iter::over(bytes).count(),
-        count => usize::from(count),
-    }
-}
-
-impl<'a> Iter<'a> {
-    /// The entries of bytes that [`Listpack::as_bytes`] gave.
-    #[inline]
-    pub fn over(bytes: &'a [u8]) -> Self {
-        Self { bytes, front: HEADER_BYTES, back: bytes.len() - 1 }
-    }
-}
-
-impl Iter<'_> {
-    /// The position of the entry that comes next from the front, if any is left.
-    pub fn position(&self) -> usize {
-        self.front
-    }
-
-    /// The position behind the entry that comes next from the back, if any is left.
-    pub fn end_position(&self) -> usize {
-        self.back
-    }
-}
-
-impl<'a> Iterator for Iter<'a> {
-    type Item = Entry<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Entry<'a>> {
-        if self.front >= self.back {
-            return None;
-        }
-        let (entry, length) = decode(self.bytes, self.front);
-        self.front += length + backlen_bytes(length);
-        Some(entry)
-    }
-}
-
-impl DoubleEndedIterator for Iter<'_> {
-    #[inline]
-    fn next_back(&mut self) -> Option<Self::Item> {
-        if self.front >= self.back {
-            return None;
-        }
-        self.back = before(self.bytes, self.back);
-        Some(decode(self.bytes, self.back).0)
     }
 }
 
