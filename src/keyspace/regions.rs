@@ -10,8 +10,13 @@
 //! them first: another thread that makes them ready, or a core that does the shard's work for a moment. Where the
 //! system forbids `mbind`, as containers do without CAP_SYS_NICE, they are of the node of who touches them.
 //!
+//! A region that should have been ready and is not is taken from a reserve of small pages: the first touch of a huge page
+//! clears 2 MiB at once, and a core that grows would stand still for it. The addresses of the reserve are set aside in
+//! advance, since a thread that changes the mappings waits for those who are clearing a page. Once all of its regions are
+//! in use, the kernel may make huge pages of them, in the background or when the shard has them mended.
+//!
 //! Invariants
-//!   R1  A region is in exactly one place: not carved yet, `returned`, in the stock, or with the slab.
+//!   R1  A region is in exactly one place: not carved yet, `returned`, in the stock, in the reserve, or with the slab.
 //!   R2  [`bytes_in_use`] is the sum of the regions that slabs have.
 
 use super::region_stock::{Desk, PLACES, RegionStock};
@@ -29,6 +34,9 @@ const STOCK_SHARE: usize = 32;
 const PIECE_FIRST: usize = 32;
 const PIECE_MAX: usize = 512;
 
+/// Regions that the reserve is extended by. Where memory is not short of processors, 2 to 7 of a thousand come late.
+const RESERVE: usize = 64;
+
 static IN_USE: AtomicU64 = AtomicU64::new(0);
 
 /// Bytes that all slabs of the process have beside those of the global allocator.
@@ -42,11 +50,49 @@ pub(super) struct Regions {
     /// Regions of the last piece that have been handed out at least once.
     carved: usize,
     returned: Vec<NonNull<u8>>,
+    reserve: Reserve,
     in_use: usize,
     /// If another thread makes regions ready.
     desk: Option<Desk>,
     /// The memory node that they are to be of.
     node: Option<u32>,
+}
+
+/// Regions of small pages.
+#[derive(Default)]
+struct Reserve {
+    pieces: Vec<Piece>,
+    /// Those that the slab does not have.
+    free: Vec<NonNull<u8>>,
+}
+
+impl Reserve {
+    fn take(&mut self, node: Option<u32>) -> Option<NonNull<u8>> {
+        if self.free.is_empty() {
+            self.extend(node);
+        }
+        self.free.pop()
+    }
+
+    fn extend(&mut self, node: Option<u32>) {
+        let Some(piece) = Piece::new(RESERVE, node, libc::MADV_NOHUGEPAGE) else { return };
+        // SAFETY: the piece has room for so many of them.
+        let region = |index| unsafe { piece.first.add(index * REGION_BYTES) };
+        self.free.extend((0..RESERVE).rev().map(region));
+        if let Some(used) = self.pieces.last() {
+            // Each of its regions has been touched, so none begins with a huge page any more.
+            used.advise(libc::MADV_HUGEPAGE);
+        }
+        self.pieces.push(piece);
+    }
+
+    fn has_given(&self, region: NonNull<u8>) -> bool {
+        let is_of = |piece: &Piece| {
+            let start = piece.first.addr().get();
+            (start..start + piece.regions * REGION_BYTES).contains(&region.addr().get())
+        };
+        self.pieces.iter().any(is_of)
+    }
 }
 
 struct Piece {
@@ -61,21 +107,23 @@ impl Regions {
     pub fn stocked(stock: Arc<RegionStock>) -> Self {
         let mut regions = Self::default();
         (regions.desk, regions.node) = (Some(Desk::new(stock)), own_node());
+        regions.reserve.extend(regions.node);
         regions
     }
 
     /// A region of zeroes, and whether it had to be one that nobody has touched although the stock should have had
     /// one; nothing if the system gives none.
     pub fn take(&mut self) -> Option<(NonNull<u8>, bool)> {
-        let ready = self.desk.as_mut().and_then(Desk::take);
-        let late = ready.is_none() && self.desk.is_some();
-        let region = match ready {
+        let mut region = self.desk.as_mut().and_then(Desk::take);
+        let late = region.is_none() && self.desk.is_some();
+        if let Some(desk) = self.desk.as_ref().filter(|_| late) {
+            desk.note_late();
+            region = self.reserve.take(self.node);
+        }
+        let region = match region {
             Some(region) => region,
             None => self.untouched()?,
         };
-        if let Some(desk) = self.desk.as_ref().filter(|_| late) {
-            desk.note_late();
-        }
         self.in_use += 1;
         IN_USE.fetch_add(REGION_BYTES as u64, Ordering::Relaxed);
         Some((region, late))
@@ -120,7 +168,7 @@ impl Regions {
     fn carve(&mut self) -> Option<NonNull<u8>> {
         if self.pieces.last().is_none_or(|piece| self.carved == piece.regions) {
             let regions = self.pieces.last().map_or(PIECE_FIRST, |piece| (piece.regions * 2).min(PIECE_MAX));
-            self.pieces.push(Piece::new(regions, self.node)?);
+            self.pieces.push(Piece::new(regions, self.node, libc::MADV_HUGEPAGE)?);
             self.carved = 0;
         }
         let piece = self.pieces.last().expect("just seen to");
@@ -143,7 +191,10 @@ impl Regions {
     unsafe fn empty(&mut self, region: NonNull<u8>) {
         // SAFETY: the region is mapped and nobody's; its pages may go.
         unsafe { libc::madvise(region.as_ptr().cast(), REGION_BYTES, libc::MADV_DONTNEED) };
-        self.returned.push(region);
+        match self.reserve.has_given(region) {
+            true => self.reserve.free.push(region),
+            false => self.returned.push(region),
+        }
     }
 }
 
@@ -177,7 +228,7 @@ impl Drop for Regions {
         if let Some(desk) = &mut self.desk {
             desk.end();
         }
-        for piece in &self.pieces {
+        for piece in self.pieces.iter().chain(&self.reserve.pieces) {
             // SAFETY: mapped with this size; the slab, and all that was in it, is gone.
             unsafe { libc::munmap(piece.mapping.as_ptr().cast(), piece.mapping_bytes) };
         }
@@ -186,12 +237,12 @@ impl Drop for Regions {
 
 impl Piece {
     #[cfg(miri)]
-    fn new(_: usize, _: Option<u32>) -> Option<Self> {
+    fn new(_: usize, _: Option<u32>, _: libc::c_int) -> Option<Self> {
         None
     }
 
     #[cfg(not(miri))]
-    fn new(regions: usize, node: Option<u32>) -> Option<Self> {
+    fn new(regions: usize, node: Option<u32>, advice: libc::c_int) -> Option<Self> {
         // One more, for the alignment.
         let mapping_bytes = (regions + 1) * REGION_BYTES;
         // SAFETY: a new anonymous mapping, at an address that the kernel chooses.
@@ -212,13 +263,18 @@ impl Piece {
         let offset = mapping.addr().get().wrapping_neg() % REGION_BYTES;
         // SAFETY: the offset is less than the region that is mapped in addition.
         let first = unsafe { mapping.add(offset) };
-        // Without huge pages it is the same memory in small ones.
-        // SAFETY: the range lies within the mapping; the advice does not change what is in it.
-        unsafe { libc::madvise(first.as_ptr().cast(), regions * REGION_BYTES, libc::MADV_HUGEPAGE) };
         if let Some(node) = node {
             prefer_node(mapping, mapping_bytes, node);
         }
-        Some(Self { mapping, mapping_bytes, first, regions })
+        let piece = Self { mapping, mapping_bytes, first, regions };
+        piece.advise(advice);
+        Some(piece)
+    }
+
+    /// About huge pages. Without them it is the same memory in small ones.
+    fn advise(&self, advice: libc::c_int) {
+        // SAFETY: the range lies within the mapping; the advice does not change what is in it.
+        unsafe { libc::madvise(self.first.as_ptr().cast(), self.regions * REGION_BYTES, advice) };
     }
 }
 
@@ -263,5 +319,31 @@ mod tests {
         assert_eq!(again, last);
         // SAFETY: taken again.
         assert_eq!(unsafe { again.read() }, 0);
+    }
+
+    #[test]
+    fn late_regions_are_of_the_reserve() {
+        // Nobody makes any.
+        let mut regions = Regions::stocked(Arc::new(RegionStock::new(|| {})));
+        let mut taken = Vec::new();
+        for _ in 0..RESERVE + 2 {
+            let (region, late) = regions.take().expect("there is memory");
+            assert!(late && regions.reserve.has_given(region));
+            assert!(region.addr().get().is_multiple_of(REGION_BYTES) && !taken.contains(&region), "R1");
+            // SAFETY: a region of ours.
+            unsafe { region.write(1) };
+            taken.push(region);
+        }
+        for region in [taken[RESERVE], taken[7]] {
+            // SAFETY: taken above, and not used any more.
+            unsafe { regions.give_back(region) };
+        }
+        assert!(regions.returned.is_empty(), "they would be taken for huge ones");
+        for expected in [taken[7], taken[RESERVE]] {
+            let (again, _) = regions.take().expect("it was given back");
+            assert_eq!(again, expected);
+            // SAFETY: taken again.
+            assert_eq!(unsafe { again.read() }, 0);
+        }
     }
 }
