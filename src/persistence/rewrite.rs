@@ -143,8 +143,8 @@ fn finish(
     } else {
         log.warning(format!("Background AOF rewrite terminated with error: {}", ended.error));
     }
-    if !succeeded {
-        // Nobody names it.
+    if !ended.succeeded {
+        // Nobody names it; after a list that could not be made durable somebody may.
         let base = files.store.base_name(generation, format);
         let _ = crate::disk::Disk::remove(files.store.disk(), &base);
     }

@@ -138,9 +138,16 @@ impl Life {
             18 => self.deliver(random),
             _ => match random.below(4) {
                 0 => self.go_on_rewriting(disk),
+                1 if random.below(4) == 0 => self.change_policy(random),
                 _ => self.now_ms += random.below(400),
             },
         }
+    }
+
+    /// CONFIG SET appendfsync, or a rewrite during which nothing is synced.
+    fn change_policy(&mut self, random: &mut Random) {
+        self.policy = [Policy::Always, Policy::EverySecond, Policy::No][random.index(3)];
+        self.nodes.iter_mut().for_each(|node| node.log.set_policy(self.policy));
     }
 
     fn journal(&mut self, random: &mut Random, marks: &mut u64, shard: usize, transaction: Option<usize>) {
@@ -309,7 +316,9 @@ impl Life {
                     self.rewrites += 1;
                     Rewrite::Based { obsolete }
                 }
-                Err(_) => Rewrite::Frozen { generation, after },
+                // Whether the list on the disk names the base is not known: it stays as it is, and the next rewrite
+                // makes another.
+                Err(_) => Rewrite::None,
             },
             Rewrite::Based { obsolete } => {
                 if self.nodes.iter().any(|node| node.in_flight.len() + usize::from(node.log.is_behind()) > 1)

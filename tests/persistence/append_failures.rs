@@ -62,6 +62,7 @@ fn a_full_disk_under_the_append_only_file() {
             assert_writes_are_taken(&mut client);
             assert_eq!(info(&mut client, "aof_last_write_status"), "ok");
             assert_eq!(client.command(&["SET", "round", &round.to_string()]).to_string(), "+OK");
+            wait_until("it is written", || info(&mut client, "aof_buffer_length") == "0");
             limit_files(&server, Some(1 << 18));
         }
         limit_files(&server, None);
