@@ -24,6 +24,8 @@ flags=(
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
     -Cllvm-args=-sanitizer-coverage-pc-table
     -Cllvm-args=-sanitizer-coverage-trace-compares
+    # The server is built with the tests, without libFuzzer, and never run.
+    -Clink-arg=-Wl,--unresolved-symbols=ignore-all
     -Ccodegen-units=1 -Cdebug-assertions -Coverflow-checks -Copt-level=3 -Cdebuginfo=line-tables-only
 )
 toolchain=()
@@ -83,7 +85,7 @@ while read -r target; do
     if ! BOLERO_LIBFUZZER_ARGS=${arguments//  / } "$program" "$target" --exact --nocapture --test-threads=1 \
         >"$work/$name.log" 2>&1 </dev/null; then
         failed+=("$target")
-        tail -40 "$work/$name.log"
+        grep -a -A3 "panicked at\|^SUMMARY" "$work/$name.log" | cut -c1-500
     fi
     grep -ah 'stat::number_of_executed_units\|stat::peak_rss_mb' "$work/$name.log" || true
     rmdir --ignore-fail-on-non-empty -p "$crashes" 2>/dev/null || true

@@ -34,7 +34,13 @@ fn value(type_code: u8, bytes: &[u8]) {
     for compress in [false, true] {
         let payload = dump(ValueRef::Boxed(&value), &WriteOptions { compress });
         let again = restore(&payload, &limits(), true).expect("we wrote it");
-        assert_eq!(again, value);
+        // Newer files of streams tell more than what is written can: when consumers were last given anything.
+        if !matches!(type_code, code::STREAM_3 | code::STREAM_4) {
+            assert_eq!(again, value);
+        } else {
+            let payload = dump(ValueRef::Boxed(&again), &WriteOptions { compress });
+            assert_eq!(restore(&payload, &limits(), true).expect("we wrote it"), again);
+        }
     }
 }
 
