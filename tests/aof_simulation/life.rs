@@ -17,6 +17,9 @@ use std::io;
 
 pub const NAME: &str = "a.aof";
 
+/// The server's pieces are larger; how large makes no difference, but time to every seed.
+const ZEROS_BYTES: usize = 4 * BLOCK;
+
 /// What a shard has journalled in one life: marks that are unique in a seed, in order.
 pub type Journal = Vec<u64>;
 
@@ -93,6 +96,7 @@ impl Life {
         let write_blocks_max = [usize::MAX, 4, 1][random.index(3)];
         let node = |own| {
             let mut log = Log::new(run, generation, policy, 0, 0, faults);
+            log.set_zeros_bytes(ZEROS_BYTES);
             if write_blocks_max < usize::MAX {
                 log.set_write_bytes_max(write_blocks_max * BLOCK);
             }

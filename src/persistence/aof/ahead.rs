@@ -13,8 +13,8 @@
 
 use crate::disk::BLOCK;
 
-/// Zeros that are kept ahead.
-const AHEAD_BYTES: u64 = 4 << 20;
+/// Pieces that are kept ahead.
+const PIECES: u64 = 4;
 /// What is written at a time: the records' writes may have to wait for as long as that takes.
 pub const PIECE_BYTES: usize = 1 << 20;
 /// A group of records beyond this does not need them.
@@ -29,25 +29,37 @@ pub struct Zeros {
     pub bytes: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ahead {
+    piece_bytes: usize,
     /// Up to here the file is written; or less, if records have come further.
     prepared: u64,
     in_flight: Option<Zeros>,
     retry_at_ms: u64,
 }
 
+impl Default for Ahead {
+    fn default() -> Self {
+        Self { piece_bytes: PIECE_BYTES, prepared: 0, in_flight: None, retry_at_ms: 0 }
+    }
+}
+
 impl Ahead {
+    /// For tests: smaller pieces than [`PIECE_BYTES`].
+    pub fn set_piece_bytes(&mut self, bytes: usize) {
+        self.piece_bytes = bytes;
+    }
+
     /// What to write now, if anything; records end at `end`, those included that are not written yet.
     pub fn next(&mut self, end: u64, now_ms: u64) -> Option<Zeros> {
         let at = self.prepared.max(end.next_multiple_of(BLOCK as u64));
         if self.in_flight.is_some()
             || now_ms < self.retry_at_ms
-            || at + PIECE_BYTES as u64 > end + AHEAD_BYTES
+            || at + self.piece_bytes as u64 > end + PIECES * self.piece_bytes as u64
         {
             return None;
         }
-        self.in_flight = Some(Zeros { at, bytes: PIECE_BYTES });
+        self.in_flight = Some(Zeros { at, bytes: self.piece_bytes });
         self.in_flight
     }
 

@@ -3,7 +3,7 @@
 //! A rewrite begins a new segment at one moment on all shards; the old one is written to its end beside it. What stands in
 //! the new one counts as durable only when everything in the old one is.
 
-use super::ahead::Zeros;
+use super::ahead::{PIECE_BYTES, Zeros};
 use super::faults::{Fault, Faults};
 use super::segment::{Action, Completion, Policy, SegmentWriter};
 use crate::disk::AlignedBuffer;
@@ -13,6 +13,7 @@ pub struct Log {
     run: u64,
     policy: Policy,
     faults: Faults,
+    zeros_bytes: usize,
     /// By generation; the last one grows. Never empty.
     segments: VecDeque<(u64, SegmentWriter)>,
     syncs_slow: u64,
@@ -22,7 +23,14 @@ impl Log {
     /// A log whose first segment is fresh. `last` is the sequence of the last record before it.
     pub fn new(run: u64, generation: u64, policy: Policy, last: u64, now_ms: u64, faults: Faults) -> Self {
         let writer = SegmentWriter::new(run, policy, last, now_ms, faults);
-        Self { run, policy, faults, segments: VecDeque::from([(generation, writer)]), syncs_slow: 0 }
+        let segments = VecDeque::from([(generation, writer)]);
+        Self { run, policy, faults, zeros_bytes: PIECE_BYTES, segments, syncs_slow: 0 }
+    }
+
+    /// For tests: smaller pieces of zeros ahead than [`PIECE_BYTES`].
+    pub fn set_zeros_bytes(&mut self, bytes: usize) {
+        self.zeros_bytes = bytes;
+        self.segments.iter_mut().for_each(|(_, writer)| writer.set_zeros_bytes(bytes));
     }
 
     /// See [`SegmentWriter::set_write_bytes_max`].
@@ -62,7 +70,8 @@ impl Log {
         // What is outside now is for the next segment.
         self.current_mut().offer(0, now_ms);
         self.current_mut().hurry();
-        let writer = SegmentWriter::new(self.run, self.policy, self.taken(), now_ms, self.faults);
+        let mut writer = SegmentWriter::new(self.run, self.policy, self.taken(), now_ms, self.faults);
+        writer.set_zeros_bytes(self.zeros_bytes);
         self.segments.push_back((generation, writer));
     }
 

@@ -183,6 +183,11 @@ impl SegmentWriter {
         self.write_bytes_max = bytes;
     }
 
+    /// See [`Ahead::set_piece_bytes`].
+    pub fn set_zeros_bytes(&mut self, bytes: usize) {
+        self.ahead.set_piece_bytes(bytes);
+    }
+
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
     }
