@@ -6,6 +6,7 @@
 
 use super::help;
 use crate::base::glob::{self, Case};
+use crate::base::os_error::reason;
 use crate::command_table::{
     Arg, Args, Arity, Asker, CommandSpec, Contribution, DEFAULTS, Flag, Flags, Group, Handler,
 };
@@ -13,7 +14,6 @@ use crate::config::parameter::*;
 use crate::config::update::{Changed, Permission, SetError, Update, set_and_apply};
 use crate::config::value::Refusal;
 use crate::config::{Config, rewrite};
-use crate::disk::reason;
 use crate::observability::{Counters, Level, crash_report, process};
 use crate::resp::Reply;
 use crate::session::{CoreState, ListeningChange, Session, Shared};

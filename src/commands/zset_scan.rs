@@ -1,6 +1,6 @@
 //! Some members of a sorted set: at random (ZRANDMEMBER), or a few with each call (ZSCAN).
 
-use super::collection_random::refuse_endless;
+use super::collection_random::{random_count, refuse_endless};
 use super::collection_scan::{ScanOptions, parse_cursor, write_cursor};
 use super::zset::{MembersReply, read_zset};
 use crate::base::double;
@@ -37,12 +37,10 @@ const ZRANDMEMBER: CommandSpec = CommandSpec {
 
 fn zrandmember(ctx: &mut Context<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> CommandResult {
     let key = args.bytes()?;
-    let Some(text) = args.next() else { return one_at_random(ctx, key, reply) };
-    let count = crate::base::number::parse_i64(text).ok_or(CommandError::NotAnInteger)?;
-    if count == i64::MIN {
-        let text = format!("ERR value is out of range, value must between -{0} and {0}", i64::MAX);
-        return Err(CommandError::built(text));
+    if args.remaining() == 0 {
+        return one_at_random(ctx, key, reply);
     }
+    let count = random_count(&mut args)?;
     let with_scores = args.remaining() == 1 && args.option("WITHSCORES");
     args.end()?;
     if with_scores && count.unsigned_abs() > i64::MAX as u64 / 2 {

@@ -7,6 +7,7 @@
 //!   F1  A line that is not understood stops the start and is shown with its number.
 //!   F2  Only `dir` has an effect while reading, since later relative paths start from it.
 
+use crate::base::os_error::reason;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -56,15 +57,6 @@ pub enum LoadError {
 
 fn of_file(included: &Option<PathBuf>) -> String {
     included.as_ref().map(|path| format!(" of '{}'", path.display())).unwrap_or_default()
-}
-
-/// What the kernel says, without Rust's "(os error 2)".
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((reason, _)) => reason.to_owned(),
-        None => text,
-    }
 }
 
 /// Reads the whole configuration.

@@ -24,12 +24,6 @@ pub use simulated::{FaultRates, SimulatedDisk};
 use std::io;
 use std::ops::Deref;
 
-/// What the system says, as the system says it: without Rust's "(os error 2)".
-pub fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
-}
-
 /// What is durable when a write is over that was done whole.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum WriteSync {

@@ -61,7 +61,7 @@ fn appended(_: &CommandSpec, now: Situation) -> Result<(), CommandError> {
     if now.append_error == 0 {
         return Ok(());
     }
-    let reason = crate::disk::reason(&std::io::Error::from_raw_os_error(now.append_error));
+    let reason = crate::base::os_error::reason(&std::io::Error::from_raw_os_error(now.append_error));
     Err(CommandError::built(format!("MISCONF Errors writing to the AOF file: {reason}")))
 }
 

@@ -43,7 +43,7 @@ impl Default for ListenOptions {
 
 /// Why an address cannot be listened on. `Display` is what Redis logs for it.
 #[derive(Debug, thiserror::Error)]
-#[error("{address}: {step}: {}", plain_text(source))]
+#[error("{address}: {step}: {}", crate::base::os_error::reason(source))]
 pub struct ListenError {
     /// `host:port`, or a path.
     pub address: String,
@@ -56,15 +56,6 @@ impl ListenError {
     /// Whether somebody listens there already.
     pub fn is_in_use(&self) -> bool {
         self.source.kind() == io::ErrorKind::AddrInUse
-    }
-}
-
-/// The kernel's text without Rust's "(os error N)", as Redis prints it.
-fn plain_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((plain, _)) => plain.to_owned(),
-        None => text,
     }
 }
 

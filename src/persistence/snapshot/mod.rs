@@ -14,7 +14,7 @@ mod commands;
 pub mod extent;
 
 use crate::base::crc::{crc64, crc64_combine};
-use crate::disk::reason;
+use crate::base::os_error::reason;
 use crate::keyspace::{Entry, Keyspace};
 use crate::persistence::child::{self, Report};
 use crate::persistence::rdb::length::{write_length, write_string};
