@@ -32,6 +32,15 @@ fn assert_writes_are_taken(client: &mut Client) {
     assert_eq!(client.command(&["PING"]).to_string(), "+PONG");
 }
 
+/// What is there when the server is told to end is there after the next start.
+fn assert_comes_back(server: &mut Server, client: &mut Client) {
+    let expected = digest(server);
+    client.send(&["SHUTDOWN"]);
+    assert!(server.wait_for_exit(PATIENCE).success(), "{:?}", server.program());
+    server.restart();
+    assert_eq!(digest(server), expected, "{:?}", server.program());
+}
+
 /// A file that may not grow is written in part, which redis-server and Pinion take for a full disk.
 #[test]
 fn a_full_disk_under_the_append_only_file() {
@@ -66,11 +75,7 @@ fn a_full_disk_under_the_append_only_file() {
             limit_files(&server, Some(1 << 18));
         }
         limit_files(&server, None);
-        let expected = digest(&server);
-        client.send(&["SHUTDOWN"]);
-        assert!(server.wait_for_exit(PATIENCE).success(), "{program:?}");
-        server.restart();
-        assert_eq!(digest(&server), expected, "{program:?}");
+        assert_comes_back(&mut server, &mut client);
     }
 }
 
@@ -148,11 +153,7 @@ fn a_sync_that_fails() {
         plants.heal();
         client.command(&["DEBUG", "AOF-SYNC-ERROR", "0"]);
         assert_writes_are_taken(&mut client);
-        let expected = digest(&server);
-        client.send(&["SHUTDOWN"]);
-        assert!(server.wait_for_exit(PATIENCE).success(), "{program:?}");
-        server.restart();
-        assert_eq!(digest(&server), expected, "{program:?}");
+        assert_comes_back(&mut server, &mut client);
     }
 }
 
