@@ -205,7 +205,7 @@ fn begin(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
             return Err(CommandError::built(text));
         }
         Action::RewriteConfig => super::config::rewrite_file(core, rewrite::rewrite_all)?,
-        Action::JournalStart | Action::JournalTake if core.appender.is_on() => {
+        Action::JournalStart | Action::JournalTake if core.shard.appender.is_on() => {
             return Err(CommandError::Text("ERR the append-only file reads the journal"));
         }
         Action::Reload { .. } if core.settings.loading || core.load.is_some() => {
@@ -411,7 +411,7 @@ fn serialized_length(number: Option<i64>, length: usize) -> usize {
 /// The keys of this core among those that POPULATE names; what exists stays.
 fn fill(core: &mut CoreState, db: usize, count: u64, prefix: &[u8], size: Option<usize>) {
     let (index, cores) = (core.index, core.cores);
-    let Shard { databases, effects, .. } = &mut *core.shard;
+    let Shard { databases, effects, .. } = &mut **core.shard;
     let keyspace = &mut databases[db];
     let mut key = prefix.to_vec();
     key.push(b':');

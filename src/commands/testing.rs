@@ -214,7 +214,7 @@ impl Cores {
             Handler::Frozen { prepare, .. } => {
                 let session = &mut Session { core: &mut self.cores[0], key: client };
                 let Some(order) = prepare(session, Args::new(argv, names), reply)? else { return Ok(()) };
-                let all: Vec<&crate::shard::Shard> = self.cores.iter().map(|core| &*core.shard).collect();
+                let all: Vec<&crate::shard::Shard> = self.cores.iter().map(|core| &**core.shard).collect();
                 (order.run)(&all, reply)
             }
             Handler::OfTransaction(_) => unreachable!("transcripts have no transactions"),

@@ -7,8 +7,8 @@ use super::message::{Batch, Dealt, Message, Order, Ticket};
 use super::run::run_batch;
 use super::{Dispatch, account, serving};
 use crate::command_table::Contribution;
-use crate::persistence::aof::appender::News;
-use crate::session::CoreState;
+use crate::persistence::aof::appender::{Errand, News};
+use crate::session::{CoreState, Partition};
 use crate::transaction::Request;
 
 /// A batch of this many bytes or commands goes to its queue before the turn ends.
@@ -43,7 +43,12 @@ impl Dispatch {
     pub fn flush(&mut self, core: &mut CoreState, wake: impl FnMut(usize)) {
         self.attempt_all(core);
         self.send_outgoing();
-        core.acknowledge.tell_position(core.shard.effects.journal.last_sequence());
+        core.acknowledge.tell_position(core.index, core.shard.effects.journal.last_sequence());
+        self.publish(wake);
+    }
+
+    /// What was sent since leaves as well.
+    pub fn publish(&mut self, wake: impl FnMut(usize)) {
         self.links.flush(wake);
     }
 
@@ -102,9 +107,8 @@ impl Dispatch {
             }
             Message::Fence(id) => self.links.send(from, Message::Passed(id)),
             Message::Passed(id) => self.passed(core, id),
-            Message::Durable(news) => {
-                core.hear_durable(from, &news);
-            }
+            Message::Durable(news) => core.hear_durable(&news),
+            Message::Errand(errand) => core.errands.push(errand),
             Message::Unwatch { client, key } => {
                 core.shard.effects.unwatch(client, key.db, &key.key);
                 self.links.send(from, Message::Unwatched);
@@ -141,19 +145,29 @@ impl Dispatch {
     /// Does the work collected for other cores here, as far as their shards can be borrowed: those cores
     /// are in the kernel, and a message would have to wait for them. A shard that still has a batch of ours
     /// is left alone: what a client sends to one shard must run in order.
+    ///
+    /// Where replies wait until the disk has it, the borrower writes it down at the end of the turn ([`Self::next_journalled`]).
     pub fn run_borrowed(&mut self, core: &mut CoreState) {
+        let waits = core.acknowledge.is_on();
         for other in 0..self.outgoing.len() {
             if self.outgoing[other].is_none() || self.in_flight[other] > 0 {
                 continue;
             }
             let Some(mut shard) = self.lender.borrow(other) else { continue };
             // Those who wait are served by the shard's own core.
-            if shard.scheduled || shard.effects.has_waiters() {
+            if shard.scheduled || shard.effects.has_waiters() || waits && !shard.appender.is_calm() {
                 continue;
             }
             let mut batch = self.outgoing[other].take().expect("looked at above");
             core.counters.commands_borrowed += batch.len() as u64;
             let ended = run_batch(&mut shard, core.now.unix, &mut batch);
+            if waits {
+                core.acknowledge.tell_position(other, shard.effects.journal.last_sequence());
+                core.acknowledge.hear(other);
+                if !self.journalled.contains(&other) {
+                    self.journalled.push(other);
+                }
+            }
             drop(shard);
             core.tick_ns = ended;
             self.returned(core, batch);
@@ -176,11 +190,40 @@ impl Dispatch {
         }
     }
 
-    /// Tells every other core what has become durable here.
-    pub fn tell_durable(&mut self, news: &News) {
+    /// One of the shards that were borrowed in this turn and have something to write.
+    pub fn next_journalled(&mut self) -> Option<usize> {
+        self.journalled.pop()
+    }
+
+    /// Does something with another core's shard, if that can be borrowed now; else the core is given back what to do.
+    pub fn with_borrowed<T, R>(
+        &mut self,
+        other: usize,
+        task: T,
+        run: impl FnOnce(&mut Partition, T) -> R,
+    ) -> Result<R, T> {
+        match self.lender.borrow(other) {
+            Some(mut shard) => Ok(run(&mut shard, task)),
+            None => Err(task),
+        }
+    }
+
+    /// Leaves something to another core.
+    pub fn leave(&mut self, other: usize, errand: Errand) {
+        self.links.send(other, Message::Errand(errand));
+    }
+
+    /// Tells the other cores what has become durable: all of them of parts of transactions, else those who wait for it.
+    pub fn tell_durable(&mut self, core: &mut CoreState, news: &News) {
+        let waiting = core.acknowledge.release(news.shard, news.before, news.released);
+        if news.parts.is_empty() {
+            waiting.for_each(|other| self.links.send(other, Message::Durable(news.clone())));
+            return;
+        }
+        drop(waiting);
         let own = self.links.own();
-        for core in (0..self.links.cores()).filter(|core| *core != own) {
-            self.links.send(core, Message::Durable(news.clone()));
+        for other in (0..self.links.cores()).filter(|other| *other != own) {
+            self.links.send(other, Message::Durable(news.clone()));
         }
     }
 

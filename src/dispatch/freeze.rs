@@ -15,7 +15,7 @@ use crate::command_table::{Args, Command, CommandTable, Contribution, PrepareFro
 use crate::mesh::{Borrowed, Gate};
 use crate::observability::LatencyEvent;
 use crate::resp::{Argv, ArgvBuf, Protocol, Reply};
-use crate::session::{AtRest, CoreState, Freezing, FrozenOrder, OnShard, Session};
+use crate::session::{AtRest, CoreState, Freezing, FrozenOrder, OnShard, Partition, Session};
 use crate::shard::Shard;
 use crate::transaction::{KeySet, Mode};
 use std::cell::RefCell;
@@ -105,7 +105,7 @@ impl Dispatch {
             return Err(order);
         }
         let began = Monotonic::now().0;
-        let mut borrowed: Vec<(usize, Borrowed<'_, Shard>)> = Vec::with_capacity(core.cores);
+        let mut borrowed: Vec<(usize, Borrowed<'_, Partition>)> = Vec::with_capacity(core.cores);
         for shard in (0..core.cores).filter(|shard| *shard != core.index) {
             match self.lender.borrow(shard) {
                 Some(other) if !other.scheduled => borrowed.push((shard, other)),
@@ -120,7 +120,7 @@ impl Dispatch {
         let own = core.index;
         let mut others = borrowed.iter();
         let all: Vec<&Shard> = (0..core.cores)
-            .map(|shard| if shard == own { &*core.shard } else { &*others.next().expect("in order").1 })
+            .map(|shard| if shard == own { &**core.shard } else { &**others.next().expect("in order").1 })
             .collect();
         let bytes = at_rest(run, &all, protocol);
         drop(borrowed);

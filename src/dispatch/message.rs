@@ -6,7 +6,7 @@ use super::take_muted;
 use super::transactions::Whole;
 use crate::client::{ClientKey, WatchedKey};
 use crate::command_table::{Command, Contribution, ShardHandler};
-use crate::persistence::aof::appender::News;
+use crate::persistence::aof::appender::{Errand, News};
 use crate::resp::{ArgRange, Argv, Protocol};
 use crate::session::CoreState;
 use crate::transaction::{Answer, Request, Txn};
@@ -42,8 +42,10 @@ pub enum Message {
     /// Asks to be answered when everything before has been done; the answer.
     Fence(u64),
     Passed(u64),
-    /// What has become durable on the sender.
+    /// What has become durable of a shard.
     Durable(News),
+    /// What is left to do for the receiver's part of the append-only file.
+    Errand(Errand),
     /// A client watches a key no more.
     Unwatch {
         client: u64,

@@ -33,8 +33,7 @@ use crate::client::{Blocked, ClientKey, ReplyMode};
 use crate::command_table::{Args, ClientHandler, Command, Flag, Handler, ShardHandler};
 use crate::mesh::{Lender, Links};
 use crate::resp::{Argv, Reply};
-use crate::session::{CoreState, PauseMode, Session};
-use crate::shard::Shard;
+use crate::session::{CoreState, Partition, PauseMode, Session};
 use admission::Situation;
 use gather::Gathers;
 use message::Order;
@@ -54,7 +53,9 @@ pub struct Dispatch {
     /// By core: batches, and ends of WATCH, that it has not yet confirmed.
     in_flight: Vec<u32>,
     gathers: Gathers,
-    lender: Lender<Shard>,
+    lender: Lender<Partition>,
+    /// Shards that were borrowed in this turn and have something to write.
+    journalled: Vec<usize>,
     transactions: Transactions,
     /// Requests over several shards that are being collected.
     forming: Option<Forming>,
@@ -73,7 +74,7 @@ pub enum Flow {
 }
 
 impl Dispatch {
-    pub fn new(links: Links<Message>, lender: Lender<Shard>) -> Self {
+    pub fn new(links: Links<Message>, lender: Lender<Partition>) -> Self {
         let (links_own, cores) = (links.own(), links.cores());
         Self {
             links,
@@ -82,6 +83,7 @@ impl Dispatch {
             in_flight: vec![0; cores],
             gathers: Gathers::default(),
             lender,
+            journalled: Vec::new(),
             transactions: Transactions::new(links_own, cores),
             forming: None,
             dealt: Vec::new(),

@@ -15,7 +15,7 @@ use crate::client::ClientKey;
 use crate::command_table::{Access, Command, Contribution};
 use crate::mesh::{Borrowed, Links};
 use crate::resp::{Argv, ArgvBuf};
-use crate::session::CoreState;
+use crate::session::{CoreState, Partition};
 use crate::shard::journal::record::Membership;
 use crate::shard::{Shard, shard_of_key};
 use crate::transaction::{Answer, Coordinator, Faults, Intent, KeySet, Mode, Progress, Request, Txn};
@@ -262,10 +262,12 @@ impl Dispatch {
         if !running.procedure.needs_only_shards() || core.shard.scheduled {
             return Some(running);
         }
-        let mut borrowed: Vec<(usize, Borrowed<'_, Shard>)> = Vec::with_capacity(parts.len());
+        let mut borrowed: Vec<(usize, Borrowed<'_, Partition>)> = Vec::with_capacity(parts.len());
         for (shard, _) in parts.iter().filter(|(shard, _)| *shard != core.index) {
             // What the client has sent there before must not be overtaken.
-            let busy = self.in_flight[*shard] > 0 || self.outgoing[*shard].is_some();
+            // Where replies wait for the disk, each shard's part is told of by its own core.
+            let busy =
+                self.in_flight[*shard] > 0 || self.outgoing[*shard].is_some() || core.acknowledge.is_on();
             match (!busy).then(|| self.lender.borrow(*shard)).flatten() {
                 // Those who wait are served by the shard's own core.
                 Some(other) if !other.scheduled && !other.effects.has_waiters() => {
@@ -301,7 +303,7 @@ impl Dispatch {
         };
         if core.shard.effects.journal.is_on() {
             let writes = running.writes();
-            journal_at_once(core, borrowed.iter_mut().map(|(index, shard)| (*index, &mut **shard)), writes);
+            journal_at_once(core, borrowed.iter_mut().map(|(index, shard)| (*index, &mut ***shard)), writes);
         }
         drop(borrowed);
         core.shard.serve_ready(now);
@@ -460,7 +462,7 @@ fn journal_at_once<'a>(
 ) {
     let own = core.index;
     let CoreState { shard, shared, .. } = core;
-    let all = std::iter::once((own, &mut **shard)).chain(borrowed);
+    let all = std::iter::once((own, &mut ***shard)).chain(borrowed);
     let mut changed: Vec<_> = all.filter(|(_, shard)| !shard.effects.journal.unit_is_empty()).collect();
     if !writes || changed.len() < 2 {
         return changed.iter_mut().for_each(|(_, shard)| shard.effects.journal.seal());

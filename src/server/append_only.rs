@@ -1,8 +1,10 @@
 //! One core's append-only file: carries the journal's records to the core's own ring, and the news to the other cores.
 //!
-//! At the end of each turn: records are taken from the journal, what the log wants done is handed to the ring, and the other
-//! cores are told what has become durable. With `appendfsync always` replies wait for that ([`Acknowledge`]), and the
-//! core lends its shard to nobody: a borrower would reply to its client before this core has written.
+//! At the end of each turn: records are taken from the journal, what the log wants done is handed to the ring, and those who
+//! wait for it are told what has become durable. With `appendfsync always` replies wait for that ([`Acknowledge`]), and a
+//! core that has done something on a borrowed shard writes it down there itself: the shard's log is lent with it, and any
+//! core's ring can write to any segment. Otherwise a core that is slow to come to its CPU would be waited for twice.
+//! What such a write has come to goes to the log if that can be borrowed again, else as an [`Errand`] to its own core.
 //!
 //! [`Acknowledge`]: crate::session::Acknowledge
 
@@ -12,37 +14,44 @@ use crate::disk::{AlignedBuffer, WriteSync};
 use crate::dispatch::Dispatch;
 use crate::net::{FileId, Ring};
 use crate::persistence::aof::ahead::{PIECE_BYTES, Zeros};
+use crate::persistence::aof::appender::{Appender, Errand};
+use crate::persistence::aof::log::Log;
 use crate::persistence::aof::segment::{Action, Completion, Policy};
 use crate::persistence::append_only::WAITING_BYTES_MAX;
-use crate::session::CoreState;
+use crate::session::{CoreState, Shared};
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// After a failure to open a segment.
-const REOPEN_MS: u64 = 1000;
-
 #[derive(Default)]
 pub struct AppendOnly {
-    /// The segments that are open.
-    files: Vec<Segment>,
-    /// What is written ahead of the records.
-    zeros: Option<AlignedBuffer>,
+    files: OpenSegments,
     policy: Option<Policy>,
     failing: bool,
     /// The limit of what may wait is reached here.
     full: bool,
     /// What has come to an end while nobody was to hear of it.
     unheard: Vec<(FileId, Completion)>,
-    /// A segment could not be opened: until when nothing is tried, and what was to be done.
-    postponed: Option<(u64, u64, Action)>,
+}
+
+/// The segments that are open on this core's ring: the own shard's, and those of shards that were borrowed.
+#[derive(Default)]
+struct OpenSegments {
+    open: Vec<Segment>,
+    /// No segment of an earlier generation is open.
+    closed_before: u64,
+    /// What is written ahead of the records.
+    zeros: Option<AlignedBuffer>,
 }
 
 struct Segment {
+    shard: usize,
     generation: u64,
     file: FileId,
     /// The same file: zeros are written beside the records.
     ahead: FileId,
+    /// Operations of this core's ring.
+    under_way: u32,
 }
 
 fn policy(core: &CoreState) -> Policy {
@@ -74,15 +83,9 @@ pub fn begin(core: &mut CoreState) {
     };
     let policy = policy(core);
     core.acknowledge.restart();
-    core.appender.begin(generation, run, policy, now_ms(core));
+    let now_ms = now_ms(core);
+    core.shard.appender.begin(generation, run, policy, now_ms);
     core.acknowledge.switch(policy == Policy::Always);
-}
-
-impl Segment {
-    fn close(self, ring: &mut Ring) {
-        ring.close_file(self.file);
-        ring.close_file(self.ahead);
-    }
 }
 
 impl AppendOnly {
@@ -90,6 +93,7 @@ impl AppendOnly {
     pub fn completed(
         &mut self,
         core: &mut CoreState,
+        dispatch: &mut Dispatch,
         ring: &mut Ring,
         file: FileId,
         mut completion: Completion,
@@ -98,90 +102,160 @@ impl AppendOnly {
             self.unheard.push((file, completion));
             return;
         }
-        let is_of = |segment: &&Segment| segment.file == file || segment.ahead == file;
-        let Some(&Segment { generation, ahead, .. }) = self.files.iter().find(is_of) else { return };
-        if file == ahead {
-            self.zeros = completion.buffer;
-            let now_ms = now_ms(core);
-            if let Some(log) = core.appender.log() {
-                log.zeros_written(generation, completion.written, now_ms);
+        let Some((shard, generation, is_ahead)) = self.files.over(file) else { return };
+        let errand = if is_ahead {
+            self.files.zeros = completion.buffer;
+            Errand::Zeros { generation, written: completion.written }
+        } else {
+            let planted = core.shared.append_only.planted_sync_error.load(Relaxed);
+            if planted != 0 {
+                completion.synced = completion.synced.map(|_| Err(planted));
             }
-            return;
+            Errand::Written { generation, completion }
+        };
+        if shard == core.index {
+            let now_ms = now_ms(core);
+            carry_out(&mut core.shard.appender, errand, now_ms);
+        } else {
+            self.carry_out_elsewhere(core, dispatch, ring, shard, errand);
         }
-        let planted = core.shared.append_only.planted_sync_error.load(Relaxed);
-        if planted != 0 {
-            completion.synced = completion.synced.map(|_| Err(planted));
-        }
+    }
+
+    /// What has happened to a segment of another shard, which is borrowed for it, if that can be had and all is well.
+    fn carry_out_elsewhere(
+        &mut self,
+        core: &mut CoreState,
+        dispatch: &mut Dispatch,
+        ring: &mut Ring,
+        shard: usize,
+        errand: Errand,
+    ) {
         let now_ms = now_ms(core);
-        for complete in core.appender.completed(generation, completion, now_ms) {
-            self.close(ring, complete);
+        let shared = &core.shared;
+        let waited_for = core.acknowledge.is_on();
+        // Its own core waits for the end then.
+        let is_ending = !shared.append_only.enabled.load(Relaxed) || shared.shutdown_requested().is_some();
+        let done = dispatch.with_borrowed(shard, errand, |partition, errand| {
+            let is_simple = match &errand {
+                Errand::Written { completion, .. } => {
+                    partition.appender.can_be_completed_by_others(completion)
+                }
+                _ => partition.appender.is_calm(),
+            };
+            if !is_simple || is_ending {
+                return Err(errand);
+            }
+            carry_out(&mut partition.appender, errand, now_ms);
+            partition.collect(false, now_ms);
+            let log = partition.appender.log().expect("it is on");
+            let is_well = self.files.act(shared, ring, shard, log, now_ms);
+            Ok((partition.appender.news(waited_for), is_well))
+        });
+        match done {
+            Ok(Ok((news, is_well))) => {
+                if let Some(news) = news {
+                    dispatch.tell_durable(core, &news);
+                }
+                if !is_well {
+                    dispatch.leave(shard, Errand::Look);
+                }
+            }
+            Ok(Err(errand)) | Err(errand) => dispatch.leave(shard, errand),
         }
     }
 
-    fn close(&mut self, ring: &mut Ring, generation: u64) {
-        if let Some(index) = self.files.iter().position(|segment| segment.generation == generation) {
-            self.files.swap_remove(index).close(ring);
+    /// Takes in what other cores have left to this one, and tells those who wait what has become durable.
+    pub fn tell(core: &mut CoreState, dispatch: &mut Dispatch) {
+        let now_ms = now_ms(core);
+        for errand in std::mem::take(&mut core.errands) {
+            carry_out(&mut core.shard.appender, errand, now_ms);
+        }
+        let waited_for = core.acknowledge.is_on();
+        if let Some(news) = core.shard.appender.news(waited_for) {
+            dispatch.tell_durable(core, &news);
         }
     }
 
-    /// The last thing of a turn.
-    pub fn end_turn(&mut self, core: &mut CoreState, ring: &mut Ring) {
+    /// The last thing of a turn; whether something is left to other cores by that.
+    pub fn end_turn(&mut self, core: &mut CoreState, dispatch: &mut Dispatch, ring: &mut Ring) -> bool {
+        for (file, completion) in std::mem::take(&mut self.unheard) {
+            self.completed(core, dispatch, ring, file, completion);
+        }
+        self.write_own(core, ring);
+        self.write_borrowed(core, dispatch, ring)
+    }
+
+    fn write_own(&mut self, core: &mut CoreState, ring: &mut Ring) {
         let is_enabled = core.shared.append_only.enabled.load(Relaxed);
-        if !self.unheard.is_empty() {
-            std::mem::take(&mut self.unheard)
-                .into_iter()
-                .for_each(|(file, completion)| self.completed(core, ring, file, completion));
-        }
-        if core.appender.is_on() && !is_enabled {
+        if core.shard.appender.is_on() && !is_enabled {
             return self.drain(core, ring);
         }
         if !core.shard.effects.journal.is_on() || !is_enabled {
             return;
         }
-        if !core.appender.is_on() {
+        if !core.shard.appender.is_on() {
             begin(core);
         }
         let policy = policy(core);
         let now_ms = now_ms(core);
-        let CoreState { appender, shard, .. } = core;
         if self.policy.replace(policy) != Some(policy) {
-            appender.log().expect("it is on").set_policy(policy);
+            core.shard.appender.log().expect("it is on").set_policy(policy);
             core.acknowledge.switch(policy == Policy::Always);
         }
-        appender.collect(&mut shard.effects.journal, false, now_ms);
-        self.act(core, ring, now_ms);
-        self.write_zeros(core, ring, now_ms);
+        core.shard.collect(false, now_ms);
+        let log = core.shard.appender.log().expect("it is on");
+        self.files.act(&core.shared, ring, core.index, log, now_ms);
+        self.files.close_before(ring, log.oldest_generation());
         self.show(core);
+    }
+
+    /// What was done on borrowed shards, and replies wait for.
+    fn write_borrowed(&mut self, core: &mut CoreState, dispatch: &mut Dispatch, ring: &mut Ring) -> bool {
+        let now_ms = now_ms(core);
+        let mut leaves = false;
+        while let Some(shard) = dispatch.next_journalled() {
+            let written = dispatch.with_borrowed(shard, (), |partition, ()| {
+                if !partition.appender.is_calm() {
+                    return false;
+                }
+                partition.collect(false, now_ms);
+                let log = partition.appender.log().expect("it is on");
+                self.files.act(&core.shared, ring, shard, log, now_ms)
+            });
+            if written != Ok(true) {
+                dispatch.leave(shard, Errand::Look);
+                leaves = true;
+            }
+        }
+        leaves
     }
 
     /// The file was switched off: what was journalled before is written to its end.
     fn drain(&mut self, core: &mut CoreState, ring: &mut Ring) {
         self.set_full(core, false);
         let now_ms = now_ms(core);
-        let CoreState { appender, shard, .. } = core;
-        let journal = &mut shard.effects.journal;
-        if journal.is_on() {
-            appender.collect(journal, true, now_ms);
-            journal.stop();
-            appender.log().expect("it is on").hurry();
+        if core.shard.effects.journal.is_on() {
+            core.shard.collect(true, now_ms);
+            core.shard.effects.journal.stop();
+            core.shard.appender.log().expect("it is on").hurry();
             core.acknowledge.switch(false);
             core.shared.append_only.cores[core.index].draining.store(true, Relaxed);
         } else {
             // It may have been suspended, and is not to go on.
-            journal.stop();
+            core.shard.effects.journal.stop();
         }
-        self.act(core, ring, now_ms);
-        let log = core.appender.log().expect("it is on");
+        let log = core.shard.appender.log().expect("it is on");
+        self.files.act(&core.shared, ring, core.index, log, now_ms);
         // Nobody was promised that what cannot be written will be.
         if !log.is_durable() && log.error().is_none() || log.is_busy() {
             return;
         }
-        core.appender.end();
+        core.shard.appender.end();
+        core.shared.positions.forget(core.index);
         self.policy = None;
-        self.postponed = None;
         self.failing = false;
-        self.files.drain(..).for_each(|segment| segment.close(ring));
-        self.zeros = None;
+        self.files.close_before(ring, u64::MAX);
+        self.files.zeros = None;
         let figures = &core.shared.append_only.cores[core.index];
         figures.error.store(0, Relaxed);
         figures.bytes.store(0, Relaxed);
@@ -189,74 +263,9 @@ impl AppendOnly {
         figures.draining.store(false, Relaxed);
     }
 
-    fn act(&mut self, core: &mut CoreState, ring: &mut Ring, now_ms: u64) {
-        loop {
-            let (generation, action) = match self.postponed.take() {
-                Some((until_ms, generation, action)) if until_ms > now_ms => {
-                    self.postponed = Some((until_ms, generation, action));
-                    return;
-                }
-                Some((_, generation, action)) => (generation, action),
-                None => match core.appender.log().expect("it is on").next(now_ms) {
-                    Some(next) => next,
-                    None => return,
-                },
-            };
-            match self.file(core, ring, generation) {
-                Ok(file) => match action {
-                    Action::Write { at, buffer, bytes, sync } => {
-                        ring.write_file(file, at, buffer, bytes, sync);
-                    }
-                    Action::Sync => ring.sync_file(file),
-                },
-                Err(error) => {
-                    let text = format!("Can't open a segment of the append only file: {error}");
-                    core.shared.log.warning(text);
-                    self.postponed = Some((now_ms + REOPEN_MS, generation, action));
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Ahead of the records, if that is of use and the segment is open.
-    fn write_zeros(&mut self, core: &mut CoreState, ring: &mut Ring, now_ms: u64) {
-        let log = core.appender.log().expect("it is on");
-        let Some(segment) = self.files.iter().find(|segment| segment.generation == log.generation()) else {
-            return;
-        };
-        let Some((_, Zeros { at, bytes })) = log.next_zeros(now_ms) else { return };
-        let buffer = self.zeros.take().unwrap_or_else(|| {
-            let mut buffer = AlignedBuffer::default();
-            buffer.extend_from_slice(&vec![0; PIECE_BYTES]);
-            buffer
-        });
-        ring.write_file(segment.ahead, at, buffer, bytes, WriteSync::Nothing);
-    }
-
-    fn file(&mut self, core: &CoreState, ring: &mut Ring, generation: u64) -> io::Result<FileId> {
-        if let Some(segment) = self.files.iter().find(|segment| segment.generation == generation) {
-            return Ok(segment.file);
-        }
-        let shared = &core.shared.append_only;
-        let files = shared.files().expect("the file is on");
-        let name = files.store.segment_name(generation, core.index as u32);
-        let opened = files.store.disk().open_for_append(&name)?;
-        if !opened.is_direct && shared.first_buffered() {
-            core.shared.log.warning(
-                "The file system of 'appenddirname' refuses direct writes (O_DIRECT): the append only file is \
-                 written through the page cache",
-            );
-        }
-        let ahead = ring.attach_file(opened.file.try_clone()?);
-        let file = ring.attach_file(opened.file);
-        self.files.push(Segment { generation, file, ahead });
-        Ok(file)
-    }
-
     /// For INFO and for the guard of writes.
     fn show(&mut self, core: &mut CoreState) {
-        let log = core.appender.log().expect("it is on");
+        let log = core.shard.appender.log().expect("it is on");
         let figures = &core.shared.append_only.cores[core.index];
         figures.bytes.store(log.size(), Relaxed);
         let waiting_bytes = log.waiting_bytes() as u64;
@@ -294,33 +303,143 @@ impl AppendOnly {
         }
     }
 
-    /// Tells the other cores, and this one's clients, what has become durable.
-    pub fn tell(core: &mut CoreState, dispatch: &mut Dispatch) {
-        let Some(news) = core.appender.news(core.acknowledge.is_on()) else { return };
-        let released = core.appender.released();
-        core.acknowledge.released(core.index, released);
-        dispatch.tell_durable(&news);
-    }
-
     /// How long the core may sleep.
     pub fn due_in(&self, core: &mut CoreState) -> Duration {
-        if let Some((until_ms, ..)) = self.postponed {
-            return Duration::from_millis(until_ms.saturating_sub(now_ms(core)).max(1));
-        }
         let now_ms = now_ms(core);
-        let due = core.appender.log().and_then(|log| log.due_at_ms());
+        let due = core.shard.appender.log().and_then(|log| log.due_at_ms());
         due.map_or(Duration::MAX, |due| Duration::from_millis(due.saturating_sub(now_ms)))
     }
 
-    /// Before the server ends: whether everything is durable.
-    pub fn wind_down(&mut self, core: &mut CoreState, ring: &mut Ring) -> bool {
-        if !core.appender.is_on() {
-            return true;
-        }
-        if let Some(log) = core.appender.log() {
+    /// Before the server ends: whether everything is durable, and nobody waits for what this core's ring does.
+    pub fn wind_down(&mut self, core: &mut CoreState, dispatch: &mut Dispatch, ring: &mut Ring) -> bool {
+        if let Some(log) = core.shard.appender.log() {
             log.hurry();
+            self.end_turn(core, dispatch, ring);
         }
-        self.end_turn(core, ring);
-        core.appender.log().is_none_or(|log| log.is_durable() || log.error().is_some())
+        let is_over = |log: &mut Log| log.is_durable() || log.error().is_some();
+        core.shard.appender.log().is_none_or(is_over) && !self.files.has_foreign_under_way(core.index)
+    }
+}
+
+/// Tells a log what has become of its segments.
+fn carry_out(appender: &mut Appender, errand: Errand, now_ms: u64) {
+    let Some(log) = appender.log() else { return };
+    match errand {
+        Errand::Written { generation, completion } => log.completed(generation, completion, now_ms),
+        Errand::Zeros { generation, written } => log.zeros_written(generation, written, now_ms),
+        Errand::Look => {}
+    }
+}
+
+impl OpenSegments {
+    /// An operation is over: which shard's and generation's, and whether it was that of zeros ahead.
+    fn over(&mut self, file: FileId) -> Option<(usize, u64, bool)> {
+        let is_of = |segment: &&mut Segment| segment.file == file || segment.ahead == file;
+        let segment = self.open.iter_mut().find(is_of)?;
+        segment.under_way -= 1;
+        Some((segment.shard, segment.generation, segment.ahead == file))
+    }
+
+    /// Hands the ring what a shard's log wants done; whether all of it could be.
+    fn act(&mut self, shared: &Shared, ring: &mut Ring, shard: usize, log: &mut Log, now_ms: u64) -> bool {
+        let mut is_well = true;
+        while let Some((generation, action)) = log.next(now_ms) {
+            match self.segment(shared, ring, shard, generation) {
+                Ok(segment) => {
+                    segment.under_way += 1;
+                    match action {
+                        Action::Write { at, buffer, bytes, sync } => {
+                            ring.write_file(segment.file, at, buffer, bytes, sync);
+                        }
+                        Action::Sync => ring.sync_file(segment.file),
+                    }
+                }
+                Err(error) => {
+                    is_well = false;
+                    log.completed(generation, failed(action, &error), now_ms);
+                }
+            }
+        }
+        self.write_zeros(ring, shard, log, now_ms);
+        is_well
+    }
+
+    /// Ahead of the records, if that is of use and the segment is open.
+    fn write_zeros(&mut self, ring: &mut Ring, shard: usize, log: &mut Log, now_ms: u64) {
+        let Some(segment) = find(&mut self.open, shard, log.generation()) else { return };
+        let Some((_, Zeros { at, bytes })) = log.next_zeros(now_ms) else { return };
+        let buffer = self.zeros.take().unwrap_or_else(|| {
+            let mut buffer = AlignedBuffer::default();
+            buffer.extend_from_slice(&vec![0; PIECE_BYTES]);
+            buffer
+        });
+        segment.under_way += 1;
+        ring.write_file(segment.ahead, at, buffer, bytes, WriteSync::Nothing);
+    }
+
+    fn segment(
+        &mut self,
+        shared: &Shared,
+        ring: &mut Ring,
+        shard: usize,
+        generation: u64,
+    ) -> io::Result<&mut Segment> {
+        if find(&mut self.open, shard, generation).is_none() {
+            let files = shared.append_only.files().expect("the file is on");
+            let name = files.store.segment_name(generation, shard as u32);
+            let opened = files.store.disk().open_for_append(&name)?;
+            if !opened.is_direct && shared.append_only.first_buffered() {
+                shared.log.warning(
+                    "The file system of 'appenddirname' refuses direct writes (O_DIRECT): the append only file \
+                     is written through the page cache",
+                );
+            }
+            let ahead = ring.attach_file(opened.file.try_clone()?);
+            let file = ring.attach_file(opened.file);
+            self.open.push(Segment { shard, generation, file, ahead, under_way: 0 });
+        }
+        Ok(find(&mut self.open, shard, generation).expect("it is open now"))
+    }
+
+    /// Closes what has been replaced, as far as nothing is under way there. The segments of all shards begin and end
+    /// together, so the own log tells; should another shard be late with one of its own, that is opened again.
+    fn close_before(&mut self, ring: &mut Ring, generation: u64) {
+        if self.closed_before == generation {
+            return;
+        }
+        let mut stays = false;
+        self.open.retain(|segment| {
+            let is_replaced = segment.generation < generation;
+            if is_replaced && segment.under_way == 0 {
+                ring.close_file(segment.file);
+                ring.close_file(segment.ahead);
+                return false;
+            }
+            stays |= is_replaced;
+            true
+        });
+        if !stays {
+            self.closed_before = generation;
+        }
+    }
+
+    /// Whether other cores may wait for what this one's ring does.
+    fn has_foreign_under_way(&self, own: usize) -> bool {
+        self.open.iter().any(|segment| segment.shard != own && segment.under_way > 0)
+    }
+}
+
+fn find(open: &mut [Segment], shard: usize, generation: u64) -> Option<&mut Segment> {
+    open.iter_mut().find(|segment| segment.shard == shard && segment.generation == generation)
+}
+
+/// A segment that cannot be opened is one that cannot be written: the log tries again after a while.
+fn failed(action: Action, error: &io::Error) -> Completion {
+    let error = error.raw_os_error().unwrap_or(libc::EIO);
+    match action {
+        Action::Write { buffer, .. } => {
+            Completion { buffer: Some(buffer), written: Err(error), synced: None }
+        }
+        Action::Sync => Completion { buffer: None, written: Ok(0), synced: Some(Err(error)) },
     }
 }

@@ -17,8 +17,7 @@ use crate::net::{
 };
 use crate::persistence::aof::segment::Completion;
 use crate::persistence::load::{self, Inbox, Seat};
-use crate::session::{CoreState, ListeningChange, Shared};
-use crate::shard::Shard;
+use crate::session::{CoreState, ListeningChange, Partition, Shared};
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -33,7 +32,7 @@ pub struct CorePlan {
     pub index: usize,
     pub shared: Arc<Shared>,
     pub links: Links<Message>,
-    pub shard: Owned<Shard>,
+    pub shard: Owned<Partition>,
     pub listeners: Vec<Listener>,
     pub table: &'static crate::command_table::CommandTable,
     /// If there is something to load.
@@ -115,9 +114,7 @@ impl Core {
                 let due_in = self.append_only.due_in(&mut self.state);
                 Wait::Until(self.cron.due_in(&self.state).min(due_in))
             };
-            if !self.state.acknowledge.is_on() {
-                self.state.shard.lend();
-            }
+            self.state.shard.lend();
             if let Err(error) = parking.wait(&mut self.ring, wait, &files).await {
                 self.state.shared.log.warning(format!("Core {}: {error}", self.state.index));
             }
@@ -134,9 +131,7 @@ impl Core {
         let due_in = self.append_only.due_in(&mut self.state).min(self.cron.due_in(&self.state));
         let limit_ns = (self.state.settings.spin_us * 1000).min(due_in.as_nanos() as u64);
         // As while it sleeps: others may do the shard's work, and then nobody has to come here with it.
-        if !self.state.acknowledge.is_on() {
-            self.state.shard.lend();
-        }
+        self.state.shard.lend();
         let found = 'spin: loop {
             for _ in 0..LOOKS {
                 // No system call unless the kernel has something to tell.
@@ -184,7 +179,13 @@ impl Core {
                 }
                 Event::SentVectored { .. } | Event::ListenerClosed { .. } | Event::Doorbell => {}
                 Event::FileDone { file, buffer, written, synced } => {
-                    append_only.completed(state, ring, file, Completion { buffer, written, synced });
+                    append_only.completed(
+                        state,
+                        dispatch,
+                        ring,
+                        file,
+                        Completion { buffer, written, synced },
+                    );
                 }
             }
         }
@@ -238,7 +239,9 @@ impl Core {
         dispatch.settle_waits(state);
         let doorbells = &self.doorbells;
         dispatch.flush(state, |core| ring.ring_doorbell(&doorbells[core]));
-        append_only.end_turn(state, ring);
+        if append_only.end_turn(state, dispatch, ring) {
+            dispatch.publish(|core| ring.ring_doorbell(&doorbells[core]));
+        }
         more || state.freezing.is_some()
             || !state.resumed.is_empty()
             || !state.unsent.is_empty()
@@ -259,7 +262,7 @@ impl Core {
         for key in keys {
             self.connections.close_client(&mut self.state, &mut self.ring, key);
         }
-        self.append_only.wind_down(&mut self.state, &mut self.ring)
+        self.append_only.wind_down(&mut self.state, &mut self.dispatch, &mut self.ring)
     }
 }
 

@@ -31,8 +31,7 @@ use crate::persistence::aof::store::StoreError;
 use crate::persistence::export::{ExportError, Exported, export};
 use crate::persistence::load::{self, Feeds, Job, LoadError, Source};
 use crate::persistence::save;
-use crate::session::{Shared, ShutdownMode, listen_options};
-use crate::shard::Shard;
+use crate::session::{Partition, Shared, ShutdownMode, listen_options};
 use cli::{Export, Request, Start};
 use core_main::CorePlan;
 use durable_start::Beginning;
@@ -206,7 +205,7 @@ fn run(
     let mut threads: Vec<JoinHandle<()>> = Vec::new();
     let mut starts: Vec<mpsc::Sender<Vec<Doorbell>>> = Vec::new();
     let links = crate::mesh::mesh::<Message>(shards);
-    let places = crate::mesh::lending::<Shard>(shards);
+    let places = crate::mesh::lending::<Partition>(shards);
     for (index, (links, shard)) in links.into_iter().zip(places).enumerate() {
         let (start, doorbells) = mpsc::channel();
         starts.push(start);

@@ -1,35 +1,65 @@
 //! With `appendfsync always`: what a core says waits until it is true for good.
 //!
 //! A reply may tell of anything that the shards had when it was made. So at the end of a turn with replies the core notes
-//! how far each journal had come, of those whose cores it has heard from; the replies leave when all of that is released.
-//! Turns go on meanwhile: whatever comes together during one sync is written with the next.
+//! how far each journal had come, of those whose cores it has heard from or whose shards it has borrowed; the replies leave
+//! when all of that is released. Turns go on meanwhile: whatever comes together during one sync is written with the next.
+//!
+//! Who releases tells those who wait for it, and nobody else: on a machine of many cores most have nothing to do with
+//! most syncs. A core says what it awaits and then looks what is released; who releases says so and then looks who
+//! awaits it. At least one of the two sees the other.
 //!
 //! Invariants
 //!   K1  Tickets are passed in the order in which they were drawn.
-//!   K2  A core stores its position before it publishes messages, so a position that is read after a message was received
-//!       covers everything that the message tells.
+//!   K2  A core stores the position of a shard before it publishes messages, or lets go of the shard; so a position that is
+//!       read after a message was received, or by a borrower, covers everything that it has seen.
+//!   K3  Whatever a core waits for, it has said so before it looked whether that is released.
 
 use crate::client::ClientKey;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How far a core's journal has come; read by the others.
+/// How far the journals have come, and who waits for what; shared by all cores.
+pub struct Positions {
+    shards: Box<[Position]>,
+    /// By core and shard: the last record that the core waits for.
+    awaited: Box<[Box<[AtomicU64]>]>,
+}
+
+/// Written by whoever holds the shard.
 #[repr(align(128))]
 #[derive(Debug, Default)]
-pub struct Position(AtomicU64);
+struct Position {
+    journalled: AtomicU64,
+    released: AtomicU64,
+}
+
+impl Positions {
+    pub fn new(cores: usize) -> Self {
+        let none = || (0..cores).map(|_| AtomicU64::new(0)).collect();
+        Self {
+            shards: (0..cores).map(|_| Position::default()).collect(),
+            awaited: (0..cores).map(|_| none()).collect(),
+        }
+    }
+
+    /// The file is off: the journal of this shard begins anew when it is on again.
+    pub fn forget(&self, shard: usize) {
+        self.shards[shard].released.store(0, Ordering::SeqCst);
+    }
+}
 
 pub struct Acknowledge {
     own: usize,
     on: bool,
-    positions: Arc<[Position]>,
-    /// By core: the last record that is known to be released.
+    positions: Arc<Positions>,
+    /// By shard: the last record that is known to be released.
     released: Vec<u64>,
-    /// By core: whether a message has come since the last ticket.
+    /// By shard: whether a message of its core has come, or it was borrowed, since the last ticket.
     heard: Vec<bool>,
     /// Since the last ticket a reply has come from another core that may acknowledge a write.
     heard_write: bool,
-    /// By core: what earlier tickets wait for.
+    /// By shard: what earlier tickets wait for.
     seen: Vec<u64>,
     /// Numbers of tickets, with what they wait for.
     tickets: VecDeque<(u64, Box<[u64]>)>,
@@ -39,8 +69,8 @@ pub struct Acknowledge {
 }
 
 impl Acknowledge {
-    pub fn new(own: usize, positions: Arc<[Position]>) -> Self {
-        let cores = positions.len();
+    pub fn new(own: usize, positions: Arc<Positions>) -> Self {
+        let cores = positions.shards.len();
         Self {
             own,
             on: false,
@@ -74,9 +104,10 @@ impl Acknowledge {
         self.tickets.clear();
         self.released.fill(0);
         self.seen.fill(0);
+        self.positions.awaited[self.own].iter().for_each(|awaited| awaited.store(0, Ordering::SeqCst));
     }
 
-    /// A message of another core has come.
+    /// A message of another core has come, or its shard was borrowed.
     #[inline]
     pub fn hear(&mut self, core: usize) {
         self.heard[core] = true;
@@ -88,14 +119,27 @@ impl Acknowledge {
         self.heard_write = true;
     }
 
-    pub fn released(&mut self, core: usize, sequence: u64) {
-        self.released[core] = self.released[core].max(sequence);
+    /// Another core tells that a shard's records up to this one are released.
+    pub fn released(&mut self, shard: usize, sequence: u64) {
+        self.released[shard] = self.released[shard].max(sequence);
     }
 
-    /// Before messages are published: K2.
+    /// The records of a shard behind `before` and up to `sequence` may be acknowledged: the other cores that wait for
+    /// some of them, and have to be told.
+    pub fn release(&mut self, shard: usize, before: u64, sequence: u64) -> impl Iterator<Item = usize> {
+        self.released(shard, sequence);
+        // The news of two who held the shard one after the other may come here in either order.
+        self.positions.shards[shard].released.fetch_max(sequence, Ordering::SeqCst);
+        let (positions, own) = (self.positions.clone(), self.own);
+        (0..self.heard.len()).filter(move |core| {
+            *core != own && positions.awaited[*core][shard].load(Ordering::SeqCst) > before
+        })
+    }
+
+    /// How far a shard's journal has come: K2.
     #[inline]
-    pub fn tell_position(&self, sequence: u64) {
-        self.positions[self.own].0.store(sequence, Ordering::Release);
+    pub fn tell_position(&self, shard: usize, sequence: u64) {
+        self.positions.shards[shard].journalled.store(sequence, Ordering::Release);
     }
 
     /// A ticket for what is to be said now, unless it may be said at once. While the file cannot be written, writes are
@@ -105,10 +149,11 @@ impl Acknowledge {
         if !self.on || failing && !heard_write {
             return None;
         }
-        self.seen[self.own] = own_sequence;
-        for core in 0..self.heard.len() {
-            if std::mem::take(&mut self.heard[core]) && core != self.own {
-                self.seen[core] = self.positions[core].0.load(Ordering::Acquire);
+        self.await_record(self.own, own_sequence);
+        for shard in 0..self.heard.len() {
+            if std::mem::take(&mut self.heard[shard]) && shard != self.own {
+                let sequence = self.positions.shards[shard].journalled.load(Ordering::Acquire);
+                self.await_record(shard, sequence);
             }
         }
         if self.tickets.is_empty() && self.is_released(&self.seen) {
@@ -118,6 +163,17 @@ impl Acknowledge {
         self.next += 1;
         self.tickets.push_back((number, self.seen.clone().into()));
         Some(number)
+    }
+
+    /// What is said from now on waits for this: K3.
+    #[inline]
+    fn await_record(&mut self, shard: usize, sequence: u64) {
+        if self.seen[shard] == sequence {
+            return;
+        }
+        self.seen[shard] = sequence;
+        self.positions.awaited[self.own][shard].store(sequence, Ordering::SeqCst);
+        self.released(shard, self.positions.shards[shard].released.load(Ordering::SeqCst));
     }
 
     fn is_released(&self, wanted: &[u64]) -> bool {
@@ -159,7 +215,7 @@ mod tests {
     use super::*;
 
     fn cores(count: usize) -> Vec<Acknowledge> {
-        let positions: Arc<[Position]> = (0..count).map(|_| Position::default()).collect();
+        let positions = Arc::new(Positions::new(count));
         (0..count).map(|own| Acknowledge::new(own, positions.clone())).collect()
     }
 
@@ -168,8 +224,8 @@ mod tests {
         let mut all = cores(3);
         assert_eq!(all[0].draw(5, false), None, "off");
         all[0].switch(true);
-        all[1].tell_position(7);
-        all[2].tell_position(9);
+        all[1].tell_position(1, 7);
+        all[2].tell_position(2, 9);
         assert_eq!(all[0].draw(0, false), None, "nothing was written");
         let first = all[0].draw(1, false).expect("it waits for the own record");
         all[0].hear(1);
@@ -210,5 +266,40 @@ mod tests {
         let passed = core.passed();
         assert_eq!(core.next_client(passed), Some(keys[1]));
         assert!(core.is_idle());
+    }
+
+    #[test]
+    fn k3_who_releases_tells_those_who_wait_and_nobody_else() {
+        let mut all = cores(3);
+        all.iter_mut().for_each(|core| core.switch(true));
+        // Core 0 has borrowed the shard of core 2, and waits for its fifth record.
+        all[0].tell_position(2, 5);
+        all[0].hear(2);
+        let ticket = all[0].draw(0, false).expect("the record is not released");
+        assert_eq!(all[2].release(2, 0, 4).collect::<Vec<_>>(), [0], "an earlier ticket may wait for less");
+        assert_eq!(all[1].release(2, 4, 5).collect::<Vec<_>>(), [0], "whoever has held the shard may tell");
+        assert_eq!(all[2].release(2, 5, 6).collect::<Vec<_>>(), [0usize; 0]);
+        assert_eq!(all[0].passed(), ticket - 1, "nobody has told it");
+        all[0].released(2, 5);
+        assert_eq!(all[0].passed(), ticket);
+        // What was released before it was awaited is found without being told.
+        all[1].hear(2);
+        assert_eq!(all[1].draw(0, false), None);
+        all[2].tell_position(2, 7);
+        all[1].hear(2);
+        let ticket = all[1].draw(0, false).expect("the seventh is new");
+        assert_eq!(all[0].release(2, 6, 7).collect::<Vec<_>>(), [1]);
+        all[1].released(2, 7);
+        assert_eq!(all[1].passed(), ticket);
+    }
+
+    #[test]
+    fn a_borrower_can_release_what_the_owner_waits_for() {
+        let mut all = cores(2);
+        all[1].switch(true);
+        let ticket = all[1].draw(3, false).expect("it waits for the own record");
+        assert_eq!(all[0].release(1, 0, 3).collect::<Vec<_>>(), [1]);
+        all[1].released(1, 3);
+        assert_eq!(all[1].passed(), ticket);
     }
 }

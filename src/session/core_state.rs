@@ -1,6 +1,6 @@
 //! What one core owns besides its sockets.
 
-use super::{Acknowledge, Freezing, FrozenOrder, ListeningChange, Settings, Shared, Waits};
+use super::{Acknowledge, Freezing, FrozenOrder, ListeningChange, Partition, Settings, Shared, Waits};
 use crate::base::UnixMillis;
 use crate::base::clock;
 use crate::client::{Blocked, Client, ClientKey, Clients, Closing, WatchedKey};
@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::keyspace::Slab;
 use crate::mesh::Owned;
 use crate::observability::{CommandStats, Counters, LatencyMonitor, RateMeter, Slowlog};
-use crate::persistence::aof::appender::{Appender, News};
+use crate::persistence::aof::appender::{Appender, Errand, News};
 use crate::persistence::load::{ReloadOrder, Seat};
 use crate::resp::Reply;
 use crate::shard::{Outcome, Shard};
@@ -19,8 +19,8 @@ use std::sync::atomic::Ordering;
 pub struct CoreState {
     pub index: usize,
     pub cores: usize,
-    /// This core's own; lent while the core is in the kernel.
-    pub shard: Owned<Shard>,
+    /// This core's own, with its part of the append-only file; lent while the core is in the kernel.
+    pub shard: Owned<Partition>,
     pub clients: Clients,
     pub table: &'static CommandTable,
     pub config: Arc<Config>,
@@ -36,8 +36,8 @@ pub struct CoreState {
     pub listening: Vec<ListeningChange>,
     /// DEBUG PAUSE-CRON.
     pub cron_paused: bool,
-    /// This core's part of the append-only file.
-    pub appender: Appender,
+    /// What others have done, or tried, for this core's part of the append-only file.
+    pub errands: Vec<Errand>,
     /// What waits until it is durable.
     pub acknowledge: Acknowledge,
     /// What a duty of this core wants done with all shards at rest.
@@ -84,7 +84,7 @@ impl CoreState {
         index: usize,
         shared: Arc<Shared>,
         table: &'static CommandTable,
-        mut shard: Owned<Shard>,
+        mut shard: Owned<Partition>,
         seeds: [u64; 4],
     ) -> Self {
         let config = shared.config();
@@ -93,8 +93,11 @@ impl CoreState {
             Some(stocks) => Slab::stocked(stocks[index].clone()),
             None => Slab::new(),
         };
-        shard.install(Shard::with_slab(settings.databases, seeds, slab));
         let (cores, positions) = (shared.cpus.len(), shared.positions.clone());
+        shard.install(Partition::new(
+            Shard::with_slab(settings.databases, seeds, slab),
+            Appender::new(index, cores),
+        ));
         let mut core = Self {
             index,
             cores,
@@ -111,7 +114,7 @@ impl CoreState {
             rates: RateMeter::default(),
             listening: Vec::new(),
             cron_paused: false,
-            appender: Appender::new(index, cores),
+            errands: Vec::new(),
             acknowledge: Acknowledge::new(index, positions),
             frozen_order: None,
             freezing: None,
@@ -246,13 +249,13 @@ impl CoreState {
         self.shared.log.warning(text);
     }
 
-    /// Another core has told what has become durable there.
-    pub fn hear_durable(&mut self, from: usize, news: &News) {
-        if news.epoch > self.appender.epoch() {
+    /// Another core tells what has become durable.
+    pub fn hear_durable(&mut self, news: &News) {
+        if news.epoch > self.shard.appender.epoch() {
             self.acknowledge.restart();
         }
-        self.appender.hear(from, news);
-        self.acknowledge.released(from, news.released);
+        self.shard.appender.hear(news);
+        self.acknowledge.released(news.shard, news.released);
     }
 
     /// Closes a client at the end of this turn, whatever it is doing.

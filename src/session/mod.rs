@@ -5,14 +5,16 @@ mod authentication;
 mod core_state;
 mod frozen;
 mod listening;
+mod partition;
 mod settings;
 mod shared;
 mod waits;
 
-pub use acknowledge::{Acknowledge, Position};
+pub use acknowledge::{Acknowledge, Positions};
 pub use core_state::{CoreState, Moment};
 pub use frozen::{AtRest, Freezing, FrozenOrder, OnShard};
 pub use listening::{ListeningChange, listen_options};
+pub use partition::Partition;
 pub use settings::Settings;
 pub use shared::{PauseMode, Shared, ShutdownMode};
 pub use waits::{Ask, Seat, Wait, Waits};

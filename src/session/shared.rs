@@ -1,6 +1,6 @@
 //! The few things all cores of a server share. Nothing here is touched by a common command.
 
-use super::{ListeningChange, Position};
+use super::{ListeningChange, Positions};
 use crate::config::Config;
 use crate::keyspace::RegionStock;
 use crate::net::Doorbell;
@@ -50,8 +50,8 @@ pub struct Shared {
     pub refusing: AtomicBool,
     pub load_progress: Arc<Progress>,
     pub append_only: AppendOnly,
-    /// How far the journals have come.
-    pub positions: Arc<[Position]>,
+    /// How far the journals have come, and who waits for what.
+    pub positions: Arc<Positions>,
     /// The cores', once all are there.
     pub doorbells: Arc<OnceLock<Vec<Doorbell>>>,
     /// The numbers of transactions over several shards.
@@ -99,7 +99,7 @@ impl Shared {
             asleep_until_ns: AtomicU64::new(0),
             port: AtomicUsize::new(0),
             append_only: AppendOnly::new(cpus.len()),
-            positions: cpus.iter().map(|_| Position::default()).collect(),
+            positions: Arc::new(Positions::new(cpus.len())),
             persistence: Status::new(cpus.len(), now_unix_ms / 1000),
             stop_signal: AtomicU8::new(0),
             stopping: AtomicBool::new(false),

@@ -248,3 +248,72 @@ fn a_signal_ends_the_server_with_everything_written() {
         }
     }
 }
+
+fn borrowed(client: &mut Client) -> u64 {
+    info(client, "pinion_commands_borrowed").parse().expect("a number of commands")
+}
+
+/// Writes keys of all shards, one after the other, so that the other cores are asleep: until some were borrowed.
+fn write_on_borrowed_shards(client: &mut Client, keys: usize) {
+    let before = borrowed(client);
+    wait_until("shards are borrowed", || {
+        for number in 0..keys {
+            assert_eq!(client.command(&["SET", &format!("k:{number}"), "1"]).to_string(), "+OK");
+        }
+        borrowed(client) > before
+    });
+}
+
+/// A core that does something on a borrowed shard writes it down there itself, and what it says waits for that too.
+#[test]
+fn replies_about_borrowed_shards_wait() {
+    const KEYS: usize = 16;
+    let flags = ["--appendonly", "yes", "--appendfsync", "always"];
+    let mut server = Server::start(Program::Pinion { shards: 4 }, &flags);
+    let mut client = server.connect();
+    write_on_borrowed_shards(&mut client, KEYS);
+    // On all cores.
+    let mut writers: Vec<Client> = (0..8).map(|_| server.connect()).collect();
+    let before = borrowed(&mut client);
+    for number in 0..KEYS {
+        client.command(&["DEBUG", "AOF-STALL", "1"]);
+        // Only one shard, so that most cores have nothing else to wait for.
+        for writer in &mut writers {
+            writer.send(&["INCR", &format!("k:{number}")]);
+        }
+        for writer in &mut writers {
+            assert!(writer.is_silent_for(Duration::from_millis(2)), "nothing is durable");
+        }
+        client.send(&["DEBUG", "AOF-STALL", "0"]);
+        let mut values: Vec<String> = writers.iter_mut().map(|writer| writer.receive().to_string()).collect();
+        values.sort();
+        assert_eq!(values, [":2", ":3", ":4", ":5", ":6", ":7", ":8", ":9"]);
+        assert_eq!(client.receive().to_string(), "+OK");
+    }
+    assert!(borrowed(&mut client) > before, "that is what is tested");
+    server.kill();
+    server.restart();
+    let mut client = server.connect();
+    for number in 0..KEYS {
+        assert_eq!(client.command(&["GET", &format!("k:{number}")]).to_text(), "9");
+    }
+}
+
+/// A core that has written to a borrowed shard's segment lets go of the file when a rewrite has replaced it.
+#[test]
+fn replaced_segments_are_closed_by_all_cores() {
+    let flags = ["--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"];
+    let server = Server::start(Program::Pinion { shards: 4 }, &flags);
+    let mut client = server.connect();
+    let removed_and_open = || {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("a process that runs");
+        let files = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        files.filter(|path| path.to_string_lossy().contains(".pinion (deleted)")).count()
+    };
+    for _ in 0..2 {
+        write_on_borrowed_shards(&mut client, 24);
+        assert!(client.command(&["BGREWRITEAOF"]).to_string().starts_with("+Background"));
+        wait_until("the file is rewritten", || info(&mut client, "aof_rewrite_in_progress") == "0");
+        wait_until("no core keeps an old one open", || removed_and_open() == 0);
+    }
+}

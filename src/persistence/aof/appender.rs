@@ -1,6 +1,9 @@
-//! One core's part in the append-only file: takes the journal's records, and tells what may be acknowledged.
+//! One shard's part in the append-only file: takes the journal's records, and tells what may be acknowledged.
 //!
-//! The core's loop performs what the log wants done and carries the news to the other cores; everything else is here.
+//! The loop of a core performs what the log wants done and carries the news to the other cores; everything else is here.
+//! It is the loop of whoever holds the shard: its own core, or one that has borrowed it and writes down what it has done.
+//! What a write has come to is a borrower's business only if nothing is to be done about it ([`Appender::is_calm`]);
+//! else the shard's own core hears of it ([`Errand`]).
 
 use super::faults::Faults;
 use super::log::Log;
@@ -11,14 +14,28 @@ use crate::shard::journal::{Cut, Journal, Sealed};
 /// A turn with more than this is followed by more.
 const MANY_BYTES: usize = 64 * 1024;
 
-/// What a core tells all others when something has become durable.
+/// What the other cores are told when something of a shard has become durable.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct News {
     /// News of an earlier time in which the file was on are nobody's.
     pub epoch: u64,
+    pub shard: usize,
+    /// For everybody, in the order of the journal. Only the shard's own core tells of any.
     pub parts: Vec<Part>,
-    /// The last record of the teller that may be acknowledged.
+    /// The last record that may be acknowledged now, and the one that could be before: for those who wait for it.
     pub released: u64,
+    pub before: u64,
+}
+
+/// What another core leaves to a shard's own core.
+#[derive(Debug)]
+pub enum Errand {
+    /// A write or sync of the segment of this generation is over.
+    Written { generation: u64, completion: Completion },
+    /// So are zeros ahead of the records.
+    Zeros { generation: u64, written: Result<usize, i32> },
+    /// There may be something to write.
+    Look,
 }
 
 pub struct Appender {
@@ -95,17 +112,23 @@ impl Appender {
         }
     }
 
-    /// An action of the log is over; the generations whose segments are complete now.
-    pub fn completed(&mut self, generation: u64, completion: Completion, now_ms: u64) -> Vec<u64> {
-        let Some(log) = &mut self.log else { return Vec::new() };
-        log.completed(generation, completion, now_ms)
+    /// Whether the file is on and all is well, so that a borrower may write down what it does here.
+    pub fn is_calm(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.error().is_none())
+    }
+
+    /// Whether what a write has come to can be taken in by a core that has borrowed the shard. Transactions over several
+    /// shards are told of in the order of the journal, and only one core can keep that order.
+    pub fn can_be_completed_by_others(&self, completion: &Completion) -> bool {
+        let is_well = completion.written.is_ok() && completion.synced.as_ref().is_none_or(Result::is_ok);
+        is_well && self.is_calm() && self.release.is_idle()
     }
 
     /// Another core has news.
-    pub fn hear(&mut self, from: usize, news: &News) {
+    pub fn hear(&mut self, news: &News) {
         self.enter(news.epoch);
         if news.epoch == self.epoch {
-            self.release.told(from, &news.parts);
+            self.release.told(news.shard, &news.parts);
         }
     }
 
@@ -118,13 +141,8 @@ impl Appender {
         if parts.is_empty() && (released == self.told || !waited_for) {
             return None;
         }
-        self.told = released;
-        Some(News { epoch: self.epoch, parts, released })
-    }
-
-    /// The last record that may be acknowledged.
-    pub fn released(&self) -> u64 {
-        self.release.released()
+        let before = std::mem::replace(&mut self.told, released);
+        Some(News { epoch: self.epoch, shard: self.own, parts, released, before })
     }
 
     pub fn epoch(&self) -> u64 {
@@ -163,10 +181,10 @@ mod tests {
                 written.push(generation);
                 let completion =
                     Completion { buffer: Some(buffer), written: Ok(bytes), synced: Some(Ok(())) };
-                appender.completed(generation, completion, 0);
+                appender.log().expect("it is on").completed(generation, completion, 0);
             }
             let log = appender.log().expect("it is on");
-            assert!(log.is_durable() && !log.is_behind(), "{before} before");
+            assert!(log.is_durable() && log.oldest_generation() == 2, "{before} before");
             assert_eq!((written.len(), log.durable()), (before + 1, before as u64 + 1));
         }
     }

@@ -78,7 +78,7 @@ impl Which {
         let figures = &core.shared.append_only;
         let is_expected = figures.enabled.load(Relaxed) && core.shard.effects.journal.is_on();
         let has_more = core.shard.effects.journal.has_sealed();
-        match core.appender.log() {
+        match core.shard.appender.log() {
             None => Ok(!is_expected),
             Some(log) => {
                 log.hurry();
