@@ -200,8 +200,8 @@ pub fn fork(plan: ChildPlan, work: impl FnOnce(&Report, &Path) -> bool) -> io::R
     Ok((Child { kind, pid, keys_total, changes, temporary: temporary(pid), done, report }, microseconds))
 }
 
-/// How far the child stands back behind the cores while both want to run: about a tenth of a core's weight, so that
-/// serving goes on, and enough that the pages that are copied meanwhile stay few.
+/// How far the child stands back behind the cores while both want to run: about a tenth of a core's weight. Its further
+/// threads stand back altogether (`snapshot::pace`).
 const NICE: i32 = 10;
 /// The first things a child does: it is a process of its own now.
 fn settle(cpus: libc::cpu_set_t, parent: u32) {
@@ -228,6 +228,14 @@ pub fn leave_core() {
     let set = cpu_set(&[]);
     // SAFETY: the set lives through the call, which concerns this thread only; if it fails, it stays where it is.
     unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
+}
+
+/// Lets the calling thread run only where a CPU has nothing else to do (SCHED_IDLE): whoever wakes up there takes it at once.
+pub fn run_when_idle() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the structure lives through the call, which concerns the calling thread only. If the system refuses, the
+    // thread is scheduled as before.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &parameters) };
 }
 
 /// Lets the calling thread run on these CPUs only; on none: leaves it where it is.

@@ -1,11 +1,10 @@
 //! The one thread that touches memory for the shards before they need it (`keyspace::RegionStock` says why).
 //!
 //! It sleeps until a shard asks, so that an idle or empty server has nothing of it. It is not bound to a core and
-//! stands back behind the shards: where all CPUs are busy it gets a small share of them, and a shard that outruns
-//! it touches its memory itself, which INFO counts as `mem_regions_late`. The memory is of the node of the shard,
+//! runs only where a CPU has nothing else to do, since a core that wakes up must not wait until 2 MiB are cleared. A shard
+//! that outruns it touches its memory itself, which INFO counts as `mem_regions_late`. The memory is of the node of the shard,
 //! whichever CPU this thread runs on.
 
-use super::process;
 use crate::keyspace::RegionStock;
 use crate::persistence::child;
 use std::io;
@@ -19,7 +18,7 @@ use std::sync::{Arc, mpsc};
 pub fn start(shards: usize, cpus: Vec<usize>) -> io::Result<Vec<Arc<RegionStock>>> {
     let (give, given) = mpsc::channel::<Vec<Arc<RegionStock>>>();
     let work = move || {
-        process::stand_back();
+        child::run_when_idle();
         child::run_on(&cpus);
         if let Ok(stocks) = given.recv() {
             make(&stocks);

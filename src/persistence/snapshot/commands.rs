@@ -3,8 +3,9 @@
 //! Written through the page cache: lines have no blocks. A thread fills a buffer with the commands of some keys, begun by
 //! a SELECT, and writes it where the file ends at that moment; keys do not depend on each other.
 
+use super::pace::Pace;
 use super::{COW_EVERY, Frozen, Piece, SnapshotOptions, Target, delay, pieces};
-use crate::persistence::child::Report;
+use crate::persistence::child::{self, Report};
 use crate::resp::Argv;
 use crate::shard::journal::rebuild::rebuild;
 use std::fs::{File, OpenOptions};
@@ -50,10 +51,16 @@ pub(super) fn write(
             // Without the further threads it takes longer.
             .filter_map(|_| {
                 let builder = std::thread::Builder::new().name("pinion-bgsave".into());
-                builder.spawn_scoped(scope, || job.run()).ok()
+                let work = || {
+                    if options.in_child {
+                        child::run_when_idle();
+                    }
+                    job.run(Pace::new(false))
+                };
+                builder.spawn_scoped(scope, work).ok()
             })
             .collect();
-        let own = job.run();
+        let own = job.run(Pace::new(options.rests()));
         let failed = |_| Err(io::Error::other("a thread that writes has panicked"));
         others.into_iter().fold(own, |all, other| all.and(other.join().unwrap_or_else(failed)))
     })?;
@@ -62,7 +69,7 @@ pub(super) fn write(
 
 impl Job<'_> {
     /// Works off pieces until there are none.
-    fn run(&self) -> io::Result<()> {
+    fn run(&self, mut pace: Pace) -> io::Result<()> {
         let mut out = Vec::with_capacity(BUFFER_BYTES * 2);
         let mut measured = Instant::now();
         while let Some(piece) = self.pieces.get(self.next_piece.fetch_add(1, Relaxed)) {
@@ -86,6 +93,7 @@ impl Job<'_> {
                 if out.len() >= BUFFER_BYTES {
                     written = self.put(&mut out);
                 }
+                pace.step();
             });
             written?;
             // The next piece may be of another database.

@@ -12,6 +12,7 @@
 
 mod commands;
 pub mod extent;
+mod pace;
 
 use crate::base::crc::{crc64, crc64_combine};
 use crate::base::os_error::reason;
@@ -21,6 +22,7 @@ use crate::persistence::rdb::length::{write_length, write_string};
 use crate::persistence::rdb::{self, WriteOptions, opcode, type_code, version_needed, write_value};
 use crate::shard::Shard;
 use extent::{Extent, ExtentBuffer, INDEX_KEY, encode_index, push_aux};
+use pace::Pace;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -83,6 +85,13 @@ pub struct SnapshotOptions {
     pub access_clock: u32,
     /// In a process of its own, which measures what it no longer shares.
     pub in_child: bool,
+}
+
+impl SnapshotOptions {
+    /// Whether the first thread leaves the CPUs to others now and then; if it is told to sleep it does already.
+    fn rests(&self) -> bool {
+        self.in_child && self.key_delay_us == 0
+    }
 }
 
 /// Why there is no dump, in the words of the log.
@@ -267,17 +276,19 @@ fn write(
     let threads = if options.key_delay_us == 0 { (2 * cpus).min(THREADS_MAX) } else { 1 };
     let threads = threads.min(job.pieces.len().max(1));
     let work = || {
-        if !options.in_child {
+        if options.in_child {
+            child::run_when_idle();
+        } else {
             child::leave_core();
         }
-        job.run();
+        job.run(Pace::new(false));
     };
     std::thread::scope(|scope| {
         for _ in 1..threads {
             // Without the further threads it takes longer.
             let _ = std::thread::Builder::new().name("pinion-bgsave".into()).spawn_scoped(scope, work);
         }
-        job.run();
+        job.run(Pace::new(options.rests()));
     });
     if let Some(error) = job.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
@@ -350,14 +361,14 @@ fn pieces(shards: &[Frozen<'_>]) -> Vec<Piece> {
 
 impl Job<'_> {
     /// Works off pieces until there are none, or somebody has failed.
-    fn run(&self) {
-        if let Err(error) = self.run_pieces() {
+    fn run(&self, pace: Pace) {
+        if let Err(error) = self.run_pieces(pace) {
             self.failed.store(true, Relaxed);
             self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         }
     }
 
-    fn run_pieces(&self) -> io::Result<()> {
+    fn run_pieces(&self, mut pace: Pace) -> io::Result<()> {
         let mut buffer = ExtentBuffer::default();
         let mut shard = 0;
         let mut failure = Ok(());
@@ -381,6 +392,7 @@ impl Job<'_> {
                 if buffer.is_full() {
                     failure = self.put(&mut buffer, shard);
                 }
+                pace.step();
             });
             std::mem::replace(&mut failure, Ok(()))?;
             if self.failed.load(Relaxed) {
