@@ -23,8 +23,12 @@ struct Slot {
 
 impl Clients {
     pub fn insert(&mut self, client: Client) -> ClientKey {
+        self.insert_boxed(Box::new(client))
+    }
+
+    pub fn insert_boxed(&mut self, client: Box<Client>) -> ClientKey {
         self.len += 1;
-        let client = Some(Box::new(client));
+        let client = Some(client);
         match self.free.pop() {
             Some(index) => {
                 let slot = &mut self.slots[index as usize];

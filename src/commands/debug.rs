@@ -61,6 +61,8 @@ enum Action<'a> {
     Nothing,
     Listpack(&'a [u8]),
     Log(&'a [u8]),
+    /// This client, to this core.
+    MoveClient(u64, usize),
     Object(&'a [u8]),
     PauseCron(bool),
     Populate {
@@ -83,7 +85,8 @@ enum Action<'a> {
 }
 
 impl<'a> Action<'a> {
-    fn of(mut args: Args<'a>, databases: usize) -> Result<Self, CommandError> {
+    fn of(mut args: Args<'a>, core: &CoreState) -> Result<Self, CommandError> {
+        let (databases, cores) = (core.settings.databases, core.cores);
         let name = args.bytes()?;
         let wrong_form = || help::wrong_form("DEBUG", name);
         let count = args.remaining();
@@ -114,6 +117,12 @@ impl<'a> Action<'a> {
             }
             (b"LOG", _) => one(Self::Log)?,
             (b"OBJECT", 1 | 2) => Self::Object(args.bytes()?),
+            (b"PINION-MOVE-CLIENT", 2) => {
+                let (id, core) = (args.integer()?, args.integer()?);
+                let to = usize::try_from(core).ok().filter(|to| *to < cores);
+                let to = to.ok_or(CommandError::Text("ERR Out of range core"))?;
+                Self::MoveClient(u64::try_from(id).unwrap_or(0), to)
+            }
             (b"PAUSE-CRON", _) => one(|flag| Self::PauseCron(leading_number(flag) != 0.0))?,
             (b"POPULATE", 1..=3) => populate(args)?,
             (b"PROTOCOL", _) => one(Self::Protocol)?,
@@ -194,7 +203,7 @@ fn leading_number(text: &[u8]) -> f64 {
 
 fn begin(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
     let core = &mut *session.core;
-    match Action::of(args, core.settings.databases)? {
+    match Action::of(args, core)? {
         Action::Sleep { nanoseconds } => {
             core.read_clock();
             let until = core.now.monotonic_ns.saturating_add(nanoseconds);
@@ -239,7 +248,7 @@ fn begin(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn collect(core: &mut CoreState, asker: Asker, args: Args<'_>) -> Contribution {
-    let Ok(action) = Action::of(args, core.settings.databases) else { return Box::new(()) };
+    let Ok(action) = Action::of(args, core) else { return Box::new(()) };
     let keyspace = &core.shard.databases[asker.db];
     match action {
         Action::Digest => {
@@ -274,6 +283,7 @@ fn collect(core: &mut CoreState, asker: Asker, args: Args<'_>) -> Contribution {
             let sealed = core.shard.effects.journal.take(AlignedBuffer::default());
             Box::new(sealed.map(|sealed| sealed.bytes.bytes().to_vec()).unwrap_or_default())
         }
+        Action::MoveClient(id, to) => Box::new(core.order_away(id, to)),
         Action::PauseCron(paused) => {
             core.cron_paused = paused;
             Box::new(())
@@ -304,7 +314,7 @@ fn finish(
     parts: Vec<Contribution>,
     reply: &mut Reply<'_>,
 ) -> CommandResult {
-    match Action::of(args, session.core.settings.databases)? {
+    match Action::of(args, session.core)? {
         Action::Digest => {
             let cores: Vec<Vec<DatabaseDigest>> = parts.into_iter().map(taken).collect();
             reply.simple(digest::of_dataset(&cores).to_hex());
@@ -339,6 +349,12 @@ fn finish(
         Action::Quicklist(_) => {
             exists(parts)?;
             return Err(CommandError::Text("ERR Not a quicklist encoded object."));
+        }
+        Action::MoveClient(..) => {
+            if !parts.into_iter().any(taken::<bool>) {
+                return Err(CommandError::Text("ERR No such client"));
+            }
+            reply.ok();
         }
         Action::Object(_) => {
             let text = parts.into_iter().find_map(taken::<Option<String>>).ok_or(CommandError::NoSuchKey)?;
@@ -483,6 +499,10 @@ fn help(reply: &mut Reply<'_>) {
             ("LOG <message>", &["Writes <message> into the log."]),
             ("OBJECT <key>", &["How the value of <key> is stored."]),
             ("PAUSE-CRON <0|1>", &["Stops or starts the periodic duties of all cores."]),
+            (
+                "PINION-MOVE-CLIENT <id> <core>",
+                &["Moves a client's connection to another core, as soon as it is at rest."],
+            ),
             (
                 "POPULATE <count> [<prefix>] [<size>]",
                 &["Creates <count> strings named key:<num>, or <prefix>:<num>, of <size> bytes."],

@@ -145,6 +145,7 @@ pub struct Events(pub u32);
 pub const SHARDS: Param<u32> = Param::named("shards");
 pub const PIPELINE_ORDERING: Param<PipelineOrdering> = Param::named("pipeline-ordering");
 pub const SPIN_MICROSECONDS: Param<u32> = Param::named("spin-microseconds");
+pub const CONNECTION_BALANCING: Param<bool> = Param::named("connection-balancing");
 pub const SERVER_CPULIST: Param<OptionalText> = Param::named("server_cpulist");
 pub const DIR: Param<Text> = Param::named("dir");
 pub const PIDFILE: Param<OptionalText> = Param::named("pidfile");

@@ -14,6 +14,7 @@
 //!   C2  At most one send per connection is under way; replies written meanwhile leave with the next.
 
 mod accept;
+mod moving;
 mod query_buffer;
 
 pub use accept::{AcceptPolicy, describe, refusal};
@@ -58,6 +59,8 @@ struct Connection {
     ended: bool,
     /// `close` was called; the client has left the registry.
     closing: bool,
+    /// The ring was asked to let it go, and where to.
+    leaving: Option<usize>,
 }
 
 /// The connections of one core.
@@ -101,18 +104,7 @@ impl Parsed {
 impl Connections {
     /// Begins to serve a stream for a client that has just been registered.
     pub fn open(&mut self, stream: StreamId, client: ClientKey) {
-        let connection = Connection {
-            stream,
-            client,
-            query: QueryBuffer::default(),
-            parser: RequestParser::default(),
-            partial: Vec::new(),
-            sending: false,
-            overfull: false,
-            crowded: false,
-            ended: false,
-            closing: false,
-        };
+        let connection = Connection::new(stream, client);
         put(&mut self.by_stream, stream.index(), Some(Box::new(connection)));
         put(&mut self.stream_of, client.index as usize, Some(stream));
         self.open += 1;
@@ -340,6 +332,22 @@ impl Connections {
 }
 
 impl Connection {
+    fn new(stream: StreamId, client: ClientKey) -> Self {
+        Self {
+            stream,
+            client,
+            query: QueryBuffer::default(),
+            parser: RequestParser::default(),
+            partial: Vec::new(),
+            sending: false,
+            overfull: false,
+            crowded: false,
+            ended: false,
+            closing: false,
+            leaving: None,
+        }
+    }
+
     fn process_query(&mut self, core: &mut CoreState, dispatch: &mut Dispatch, ahead: &mut Ahead) {
         // Out of `self` for as long as requests borrow from it.
         let mut query = std::mem::take(&mut self.query);

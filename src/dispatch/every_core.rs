@@ -27,6 +27,13 @@ impl Dispatch {
         if !client.in_flight.is_idle() {
             return Flow::Stall;
         }
+        let about_data = command.is_write() || command.spec.flags.contains(Flag::ReadOnly);
+        // Before anything is done: it may have to be offered again.
+        let census = if about_data || core.cores == 1 { None } else { core.census(key) };
+        if census.is_none() && !about_data && core.cores > 1 {
+            return Flow::Stall;
+        }
+        let client = core.clients.running(key);
         let started_ns = core.tick_ns;
         let asker = Asker { client_id: client.id, db: client.db, protocol: client.protocol };
         account::monitor(core, key, command, argv);
@@ -46,7 +53,6 @@ impl Dispatch {
             self.begin(core, key, command, argv, parts, Box::new(Reload::new(order, asker.protocol)));
             return Flow::Next;
         }
-        let about_data = command.is_write() || command.spec.flags.contains(Flag::ReadOnly);
         if about_data && core.cores > 1 {
             let mode = if command.is_write() { Mode::Exclusive } else { Mode::Shared };
             let parts = (0..core.cores).map(|shard| (shard, KeySet::whole(mode))).collect();
@@ -74,6 +80,7 @@ impl Dispatch {
             argv: argv.to_owned(),
             started_ns,
             missing: core.cores - 1,
+            _census: census,
             contributions,
         };
         if core.cores == 1 {

@@ -3,7 +3,7 @@
 //! Commands for another core are collected during the turn and leave together at its end; a core that sleeps need not
 //! be woken for them where its shard can be borrowed.
 
-use super::message::{Batch, Dealt, Message, Order, Ticket};
+use super::message::{Batch, Dealt, Message, Moved, Order, Ticket};
 use super::run::run_batch;
 use super::{Dispatch, account, serving};
 use crate::command_table::Contribution;
@@ -121,6 +121,7 @@ impl Dispatch {
             }
             Message::Late(late) => serving::deliver(core, late),
             Message::Connection(dealt) => self.dealt.push(dealt),
+            Message::Moved(moved) => self.moved.push(*moved),
         }
     }
 
@@ -177,6 +178,11 @@ impl Dispatch {
     /// Hands a connection to another core.
     pub fn deal(&mut self, core: usize, dealt: Dealt) {
         self.links.send(core, Message::Connection(dealt));
+    }
+
+    /// Hands a client to another core.
+    pub fn move_on(&mut self, core: usize, moved: Box<Moved>) {
+        self.links.send(core, Message::Moved(moved));
     }
 
     /// Runs something on every other core, without an answer.

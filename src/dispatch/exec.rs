@@ -13,7 +13,7 @@ use crate::base::{Monotonic, UnixMillis};
 use crate::client::{ClientKey, QueuedCommand, ReplyMode, WatchedKey};
 use crate::command_table::{Args, Asker, Command, Contribution, Handler, ShardHandler};
 use crate::resp::{Argv, ArgvBuf, Protocol, Reply};
-use crate::session::{CoreState, Session};
+use crate::session::{Census, CoreState, Session};
 use crate::shard::{CommandError, Shard};
 use crate::transaction::{ExecPlan, ExecStep, KeySet, Mode, Place, Replies, Verdict};
 use route::Owners;
@@ -21,7 +21,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 impl Dispatch {
-    pub(super) fn exec(&mut self, core: &mut CoreState, key: ClientKey, command: &Command, argv: Argv<'_>) {
+    pub(super) fn exec(
+        &mut self,
+        core: &mut CoreState,
+        key: ClientKey,
+        command: &Command,
+        argv: Argv<'_>,
+        census: Option<Census>,
+    ) {
         let client = core.clients.running(key);
         let multi = client.multi.take().expect("checked before");
         let commands = match multi.exec() {
@@ -45,7 +52,7 @@ impl Dispatch {
         let client = core.clients.running(key);
         let watcher = client.watching.watcher(client.id);
         let watched = client.watching.take();
-        let exec = Exec::new(core, key, watcher, commands, watched);
+        let exec = Exec { _census: census, ..Exec::new(core, key, watcher, commands, watched) };
         let parts = exec.parts(core);
         if parts.is_empty() {
             // Nothing but PING and the like.
@@ -121,6 +128,8 @@ struct Exec {
     alone: Option<(usize, Box<dyn Procedure>)>,
     /// When that one began.
     alone_since: Monotonic,
+    /// Until its end no client moves, if it asks about all of them.
+    _census: Option<Census>,
 }
 
 impl Exec {
@@ -174,6 +183,7 @@ impl Exec {
             together: Vec::new(),
             alone: None,
             alone_since: Monotonic(0),
+            _census: None,
         }
     }
 

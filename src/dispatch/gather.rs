@@ -5,6 +5,7 @@ use crate::base::slots::Slots;
 use crate::client::ClientKey;
 use crate::command_table::{Command, Contribution, Merge};
 use crate::resp::{ArgvBuf, Reply};
+use crate::session::Census;
 
 /// One request about the cores themselves (CLIENT LIST, INFO) that waits for their contributions.
 pub struct Gather {
@@ -14,6 +15,8 @@ pub struct Gather {
     pub argv: ArgvBuf,
     pub started_ns: u64,
     pub missing: usize,
+    /// Until then no client moves.
+    pub _census: Option<Census>,
     /// By core.
     pub contributions: Vec<Option<Contribution>>,
 }

@@ -4,7 +4,7 @@ use super::procedure::Work;
 use super::serving::Late;
 use super::take_muted;
 use super::transactions::Whole;
-use crate::client::{ClientKey, WatchedKey};
+use crate::client::{Client, ClientKey, WatchedKey};
 use crate::command_table::{Command, Contribution, ShardHandler};
 use crate::persistence::aof::appender::{Errand, News};
 use crate::resp::{ArgRange, Argv, Protocol};
@@ -62,6 +62,8 @@ pub enum Message {
     Late(Box<Late>),
     /// A connection dealt to the receiver.
     Connection(Dealt),
+    /// A client goes on on the receiver.
+    Moved(Box<Moved>),
 }
 
 /// The shards on which a transaction has a place, in ascending order.
@@ -72,6 +74,12 @@ pub struct Dealt {
     pub socket: OwnedFd,
     pub address: String,
     pub is_unix: bool,
+}
+
+/// A client that was at rest on its core, on its way to another one.
+pub struct Moved {
+    pub socket: OwnedFd,
+    pub client: Box<Client>,
 }
 
 /// Which part of which gathering on which core.

@@ -27,7 +27,7 @@ mod run;
 mod serving;
 mod transactions;
 
-pub use message::{Batch, Dealt, Message, ReturnTo};
+pub use message::{Batch, Dealt, Message, Moved, ReturnTo};
 
 use crate::client::{Blocked, ClientKey, ReplyMode};
 use crate::command_table::{Args, ClientHandler, Command, Flag, Handler, ShardHandler};
@@ -61,6 +61,8 @@ pub struct Dispatch {
     forming: Option<Forming>,
     /// Sockets dealt to this core.
     pub dealt: Vec<Dealt>,
+    /// Clients that have come from other cores.
+    pub moved: Vec<Moved>,
     scratch: Vec<u8>,
 }
 
@@ -87,6 +89,7 @@ impl Dispatch {
             transactions: Transactions::new(links_own, cores),
             forming: None,
             dealt: Vec::new(),
+            moved: Vec::new(),
             scratch: Vec::new(),
         }
     }

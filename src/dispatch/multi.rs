@@ -76,6 +76,14 @@ impl Dispatch {
             self.say(core, key, command, argv, |reply| reply.error(text));
             return Flow::Next;
         }
+        let census = if which == TransactionCommand::Exec && counts_clients(core, key) {
+            match core.census(key) {
+                None => return Flow::Stall,
+                census => census,
+            }
+        } else {
+            None
+        };
         match which {
             TransactionCommand::Multi => {
                 core.clients.running(key).multi = Some(Multi::default());
@@ -91,7 +99,7 @@ impl Dispatch {
                 self.say(core, key, command, argv, |reply| reply.ok());
             }
             TransactionCommand::Watch => self.watch(core, key, command, argv),
-            TransactionCommand::Exec => self.exec(core, key, command, argv),
+            TransactionCommand::Exec => self.exec(core, key, command, argv, census),
         }
         Flow::Next
     }
@@ -149,6 +157,18 @@ impl Dispatch {
             }
         }
     }
+}
+
+/// Whether EXEC asks every core about something that is not its data, perhaps its clients.
+fn counts_clients(core: &mut CoreState, key: ClientKey) -> bool {
+    let asks = |queued: &QueuedCommand| {
+        let command = &queued.command;
+        let about_data = command.is_write() || command.spec.flags.contains(Flag::ReadOnly);
+        matches!(command.spec.handler, Handler::EveryCore { .. }) && !about_data
+    };
+    let several = core.cores > 1;
+    let multi = &core.clients.running(key).multi;
+    several && multi.as_ref().is_some_and(|multi| multi.commands().iter().any(asks))
 }
 
 /// Keys for another thread, which may be asked for more than once.

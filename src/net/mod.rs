@@ -24,12 +24,14 @@
 //!   N2  A stream's place is vacated, and `Closed` told, only when every operation that names the
 //!       stream has completed. A completion therefore never meets a later stream.
 //!   N3  A descriptor is closed only when no entry, submitted or queued, names it.
-//!   N4  After `close` the only event of a stream is `Closed`; after `Closed` there is none.
+//!   N4  After `close` the only event of a stream is `Closed`; after `Closed` there is none, nor after `Detached`.
 //!   N5  Bytes are told in the order of the stream and none is lost: not when buffers run out, not
 //!       when receiving is paused, not when the kernel ends a multishot by itself.
 //!   N6  A `Received` owns its buffer; see `buffers.rs` (B1 to B4).
 //!   N7  `Sent` of a quiet send is told in the next sweep that begins after the `submit_and_wait` that
 //!       submitted it, whatever ended that wait, and does not end a wait itself.
+//!   N8  The socket of `Detached` is whole: what was taken from it has been told, what has not is still in it, and
+//!       nothing with this ring's kernel names it.
 //!
 //! What was tried, and what it gave: PING echo, 50 connections, redis-benchmark on the other CPU of a 2 vCPU VM
 //! with Linux 6.18, server CPU (schedstat) per request, lower quartile of 5 to 8 alternating runs. The machine was
@@ -130,6 +132,8 @@ pub enum Event {
         written: Result<usize, i32>,
         synced: Option<Result<(), i32>>,
     },
+    /// The stream has left this ring, as `detach` wanted; its socket can be attached to another one.
+    Detached { stream: StreamId, socket: OwnedFd },
     /// Someone has rung this ring's doorbell.
     Doorbell,
 }

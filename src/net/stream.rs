@@ -8,6 +8,9 @@
 //!     v                                      ^
 //!   Cancelling ------- last completion ------+  (or Armed again, if resumed meanwhile)
 //! ```
+//! A stream that leaves the ring is in `Cancelling` too, and its place is vacated with the last completion, unless
+//! something was told of it meanwhile.
+//!
 //! Sending is one operation at a time; what the kernel took in part is submitted again from where it
 //! stopped, and only the whole is told.
 //!
@@ -75,6 +78,8 @@ pub(super) struct Stream {
     paused: bool,
     closing: bool,
     shutdown_after_send: bool,
+    /// With `Cancelling`: `detach` was called, and nothing has called it off.
+    leaving: bool,
     /// The number of the quiet attempt that `sending` is; None when its completion is certain to come.
     quiet: Option<u32>,
 }
@@ -91,10 +96,26 @@ impl Ring {
             paused: false,
             closing: false,
             shutdown_after_send: false,
+            leaving: false,
             quiet: None,
         });
         self.arm_receive(id);
         StreamId(id)
+    }
+
+    /// Begins to give the stream up, so that another ring can attach its socket: `Event::Detached` hands that out, and
+    /// then the stream is over. Whatever else happens to the stream first calls it off, and the stream stays:
+    /// `Received`, `EndOfStream` or `Failed` is told, no buffer was left, something is sent, receiving is paused.
+    /// False if it cannot begin now.
+    pub fn detach(&mut self, stream: StreamId) -> bool {
+        let Some(found) = self.streams.find(stream.0) else { return false };
+        if found.closing || found.receiving != Receiving::Armed || found.sending.is_some() {
+            return false;
+        }
+        found.leaving = true;
+        found.receiving = Receiving::Cancelling;
+        self.cancel(operation::encode(Kind::Receive, stream.0));
+        true
     }
 
     /// Streams that are attached, those being closed included.
@@ -123,6 +144,7 @@ impl Ring {
         if found.closing || std::mem::replace(&mut found.paused, true) {
             return;
         }
+        found.leaving = false;
         if found.receiving == Receiving::Armed {
             found.receiving = Receiving::Cancelling;
             self.cancel(operation::encode(Kind::Receive, stream.0));
@@ -245,6 +267,9 @@ impl Ring {
         let stream = self.streams.find(id);
         debug_assert!(stream.is_some(), "N2: a stream outlives its operations");
         let stream = stream?;
+        // Only a receive that has ended with nothing to tell lets the stream go (N8).
+        let withdrawn = matches!(-result, libc::ECANCELED | libc::EINTR | libc::EAGAIN);
+        let leaves = std::mem::take(&mut stream.leaving) && withdrawn && !stream.closing;
         let event = if stream.closing {
             None
         } else if result > 0 {
@@ -256,10 +281,12 @@ impl Ring {
             return event;
         }
         // The multishot is over.
-        if result > 0 || matches!(-result, libc::ECANCELED | libc::EINTR | libc::EAGAIN) {
+        if result > 0 || withdrawn {
             stream.receiving = Receiving::Idle;
             if stream.closing {
                 self.finish_closing(id);
+            } else if leaves {
+                return self.detached(id);
             } else if !stream.paused {
                 self.arm_receive(id);
             }
@@ -291,6 +318,7 @@ impl Ring {
         let found = self.streams.find(stream.0).expect("only an attached stream is sent to");
         assert!(!found.closing, "a closing stream is not sent to");
         assert!(found.sending.is_none(), "one send at a time per stream");
+        found.leaving = false;
         found.sending = Some(outgoing);
         if quiet {
             self.quiet_attempts = self.quiet_attempts.wrapping_add(1);
@@ -364,6 +392,13 @@ impl Ring {
             return found.sent(StreamId(id));
         }
         None
+    }
+
+    /// Nothing that names the stream is with the kernel any more.
+    #[cold]
+    fn detached(&mut self, id: Id) -> Option<Event> {
+        let Stream { socket, .. } = self.streams.remove(id)?;
+        Some(Event::Detached { stream: StreamId(id), socket })
     }
 
     fn finish_closing(&mut self, id: Id) {

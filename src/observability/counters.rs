@@ -15,6 +15,8 @@ pub struct Counters {
     pub writes_processed: u64,
     /// Turns of the core's loop.
     pub turns: u64,
+    /// Connections that have left the core for another one.
+    pub connections_moved: u64,
     /// Commands this core ran for clients of other cores.
     pub commands_for_others: u64,
     /// Commands of its clients that this core ran on a shard borrowed from another core.
@@ -46,6 +48,7 @@ impl Counters {
             reads_processed,
             writes_processed,
             turns,
+            connections_moved,
             commands_for_others,
             commands_borrowed,
             transactions,
@@ -65,6 +68,7 @@ impl Counters {
         self.reads_processed += reads_processed;
         self.writes_processed += writes_processed;
         self.turns += turns;
+        self.connections_moved += connections_moved;
         self.commands_for_others += commands_for_others;
         self.commands_borrowed += commands_borrowed;
         self.transactions += transactions;

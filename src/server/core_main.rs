@@ -173,6 +173,11 @@ impl Core {
                 Event::Failed { stream, .. } => connections.ended(state, ring, stream, true),
                 Event::SendFailed { stream, .. } => connections.send_failed(state, ring, stream),
                 Event::Closed { stream } => connections.closed(stream),
+                Event::Detached { stream, socket } => {
+                    if let Some((core, moved)) = connections.detached(state, ring, stream, socket) {
+                        dispatch.move_on(core, moved);
+                    }
+                }
                 Event::Accepted { socket, peer, .. } => accept(state, dispatch, socket, &peer),
                 Event::AcceptFailed { error, .. } => {
                     state.shared.log.warning(format!("Accepting client connection: {error}"));
@@ -194,6 +199,10 @@ impl Core {
         while let Some(dealt) = dispatch.dealt.pop() {
             admit(state, ring, connections, dealt);
         }
+        while let Some(moved) = dispatch.moved.pop() {
+            connections.take_in(state, ring, moved);
+        }
+        let counting = state.resume_counting();
         // Replies of shards that could be borrowed let stalled clients go on, perhaps to other shards.
         loop {
             dispatch.settle_waits(state);
@@ -232,6 +241,7 @@ impl Core {
         }
         AppendOnly::tell(state, dispatch);
         connections.end_turn(state, ring);
+        let leaving = connections.send_off(state, ring);
         for change in state.listening.drain(..) {
             change_listening(ring, listeners, change);
         }
@@ -242,7 +252,9 @@ impl Core {
         if append_only.end_turn(state, dispatch, ring) {
             dispatch.publish(|core| ring.ring_doorbell(&doorbells[core]));
         }
-        more || state.freezing.is_some()
+        more || leaving
+            || counting
+            || state.freezing.is_some()
             || !state.resumed.is_empty()
             || !state.unsent.is_empty()
             || dispatch.backlog() > MESH_BACKLOG_MAX

@@ -5,6 +5,8 @@
 //! files the server made (pid file, unix socket) are removed.
 
 pub mod append_only;
+mod balance;
+mod balance_plan;
 mod check_append_only;
 mod check_files;
 pub mod cli;
@@ -202,6 +204,7 @@ fn run(
         shared.load_progress.begin(load::now_s(), bytes);
     }
     let (born, births) = mpsc::channel();
+    let (schedule, schedules) = mpsc::channel();
     let mut threads: Vec<JoinHandle<()>> = Vec::new();
     let mut starts: Vec<mpsc::Sender<Vec<Doorbell>>> = Vec::new();
     let links = crate::mesh::mesh::<Message>(shards);
@@ -223,9 +226,9 @@ fn run(
             born: born.clone(),
             doorbells,
         };
-        threads.push(start_core(plan, cpus[index])?);
+        threads.push(start_core(plan, cpus[index], schedule.clone())?);
     }
-    drop(born);
+    drop((born, schedule));
     let mut doorbells: Vec<Option<Doorbell>> = (0..shards).map(|_| None).collect();
     for birth in births {
         let (index, doorbell) = birth.map_err(StartError::Ring)?;
@@ -251,7 +254,13 @@ fn run(
         }
         Some(source) => Some(start_loading(shared.clone(), table, source, feeds, beginning, purpose)?),
     };
+    let mut schedules: Vec<_> = schedules.iter().take(shards).collect();
+    schedules.sort_by_key(|(index, _)| *index);
+    let schedules = schedules.into_iter().map(|(_, schedule)| schedule).collect();
+    let balance = balance::start(&shared, schedules, background_cpus(&config))
+        .map_err(|error| StartError::Thread(error.to_string()))?;
     signals::wait(&shared, &doorbells, &threads);
+    drop(balance);
     for thread in threads {
         let _ = thread.join();
     }
@@ -330,10 +339,16 @@ fn go_on(shared: &Shared, feeds: &Feeds, beginning: Beginning) -> Result<(), Loa
 /// What an executor keeps for its files, pinned, which a fork would have to copy; our files have memory of their own.
 const FILE_MEMORY: usize = 64 << 10;
 
-fn start_core(plan: CorePlan, cpu: usize) -> Result<JoinHandle<()>, StartError> {
+fn start_core(
+    plan: CorePlan,
+    cpu: usize,
+    schedule: mpsc::Sender<(usize, std::io::Result<File>)>,
+) -> Result<JoinHandle<()>, StartError> {
     let name = format!("pinion-{}", plan.index);
     let thread = std::thread::Builder::new().name(name).spawn(move || {
         process::wake_without_interrupting();
+        // Nobody listens any more if the start has failed.
+        let _ = schedule.send((plan.index, balance::schedule_of_this_thread()));
         let placement = glommio::Placement::Fixed(cpu);
         let executor = glommio::LocalExecutorBuilder::new(placement).io_memory(FILE_MEMORY).make();
         match executor {

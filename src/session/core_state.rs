@@ -1,6 +1,9 @@
 //! What one core owns besides its sockets.
 
-use super::{Acknowledge, Freezing, FrozenOrder, ListeningChange, Partition, Settings, Shared, Waits};
+use super::{
+    Acknowledge, Census, Departures, Freezing, FrozenOrder, ListeningChange, Partition, Settings, Shared,
+    Waits,
+};
 use crate::base::UnixMillis;
 use crate::base::clock;
 use crate::client::{Blocked, Client, ClientKey, Clients, Closing, WatchedKey};
@@ -64,6 +67,10 @@ pub struct CoreState {
     pub paused: Vec<ClientKey>,
     /// This core's clients that wait for keys.
     pub waits: Waits,
+    /// Clients whose requests about all clients wait until none of those is under way.
+    pub counting: Vec<(ClientKey, Census)>,
+    /// Clients that are to go to other cores.
+    pub departures: Departures,
     /// What this core's clients did in this turn, as MONITOR shows it; told to everybody at its end.
     pub monitor_feed: Vec<u8>,
     /// What MONITOR clients of this core have not been shown yet, by the time of the turn it comes from.
@@ -128,6 +135,8 @@ impl CoreState {
             unwatched: Vec::new(),
             paused: Vec::new(),
             waits: Waits::default(),
+            counting: Vec::new(),
+            departures: Departures::default(),
             monitor_feed: Vec::new(),
             monitor_news: Vec::new(),
         };
@@ -273,6 +282,72 @@ impl CoreState {
         self.unwatched.extend(client.watching.take().into_iter().map(|(owner, key)| (id, owner, key)));
     }
 
+    /// For a client's request about the clients of all cores, before it begins. None if it has to wait: then
+    /// the client is among those that are resumed, when it can go on.
+    pub fn census(&mut self, key: ClientKey) -> Option<Census> {
+        let census = match self.counting.iter().position(|(waiting, _)| *waiting == key) {
+            Some(place) => self.counting.swap_remove(place).1,
+            None => self.shared.moving.census(),
+        };
+        if census.is_ready() {
+            return Some(census);
+        }
+        self.counting.push((key, census));
+        None
+    }
+
+    /// Once per turn: lets those go on that wait for a census. True if some go on waiting: nobody wakes this core for
+    /// them, but it is only for the time of a message.
+    #[inline]
+    pub fn resume_counting(&mut self) -> bool {
+        if self.counting.is_empty() {
+            return false;
+        }
+        // Who is held back by something else meanwhile (CLIENT PAUSE) takes another one later.
+        self.counting.retain(|(key, _)| self.clients.get(*key).is_some_and(Client::may_start));
+        for (key, census) in &self.counting {
+            if census.is_ready() {
+                self.resumed.push(*key);
+            }
+        }
+        !self.counting.is_empty()
+    }
+
+    /// The client with this id is to go to another core as soon as it is at rest, if it is one of this core's.
+    pub fn order_away(&mut self, id: u64, to: usize) -> bool {
+        let found = self.clients.iter().find(|(_, client)| client.id == id);
+        let Some((key, _)) = found else { return false };
+        self.departures.named.retain(|(other, _)| *other != key);
+        self.departures.named.push((key, to));
+        self.departures.looks = Departures::LOOKS;
+        true
+    }
+
+    /// A client that is at rest leaves for another core; None if it may not leave now.
+    pub fn send_away(&mut self, key: ClientKey, to: usize) -> Option<Box<Client>> {
+        let moving = &self.shared.moving;
+        if !moving.set_off() {
+            return None;
+        }
+        let Some(client) = self.clients.remove(key) else {
+            moving.arrived();
+            return None;
+        };
+        self.shared.connections[to].0.fetch_add(1, Ordering::Relaxed);
+        self.shared.connections[self.index].0.fetch_sub(1, Ordering::Relaxed);
+        self.counters.connections_moved += 1;
+        Some(client)
+    }
+
+    /// It has come here.
+    pub fn take_in(&mut self, mut client: Box<Client>) -> ClientKey {
+        // The query buffer stays where it was.
+        (client.query_bytes, client.query_room) = (0, 0);
+        let key = self.clients.insert_boxed(client);
+        self.shared.moving.arrived();
+        key
+    }
+
     /// A connection is over: its client leaves the registry.
     pub fn client_left(&mut self, key: ClientKey) -> Option<Box<Client>> {
         self.release_watches(key);
@@ -280,6 +355,7 @@ impl CoreState {
             self.waits.end(wait, Outcome::Gone, Vec::new());
         }
         let client = self.clients.remove(key)?;
+        self.counting.retain(|(waiting, _)| *waiting != key);
         self.shared.connections[self.index].0.fetch_sub(1, Ordering::Relaxed);
         if client.monitor {
             self.shared.monitors.fetch_sub(1, Ordering::Relaxed);

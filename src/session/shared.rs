@@ -1,6 +1,6 @@
 //! The few things all cores of a server share. Nothing here is touched by a common command.
 
-use super::{ListeningChange, Positions};
+use super::{ListeningChange, Moving, Positions};
 use crate::config::Config;
 use crate::keyspace::RegionStock;
 use crate::net::Doorbell;
@@ -35,6 +35,7 @@ pub struct Shared {
     next_slowlog_id: AtomicU64,
     /// Connections of each core, also those on their way to it.
     pub connections: Vec<Connections>,
+    pub moving: Arc<Moving>,
     /// Clients in MONITOR mode, over all cores.
     pub monitors: AtomicUsize,
     pub pause: Pause,
@@ -105,6 +106,7 @@ impl Shared {
             stopping: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
             connections: cpus.iter().map(|_| Connections::default()).collect(),
+            moving: Moving::new(cpus.len()),
             cpus,
             started_unix_ms: now_unix_ms,
             next_client_id: AtomicU64::new(1),
@@ -165,10 +167,11 @@ impl Shared {
         self.connections.iter().map(|core| core.0.load(Ordering::Relaxed)).sum()
     }
 
-    /// The core with the fewest connections, the first of equals.
+    /// The core with the fewest connections, the first of equals, among those that have their CPU; if none has,
+    /// among all.
     pub fn least_loaded_core(&self) -> usize {
-        let loads = self.connections.iter().map(|core| core.0.load(Ordering::Relaxed));
-        loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(core, _)| core)
+        let loads = self.connections.iter().map(|core| core.0.load(Ordering::Relaxed)).enumerate();
+        loads.min_by_key(|(core, load)| (self.moving.is_taken(*core), *load)).map_or(0, |(core, _)| core)
     }
 
     pub fn request_shutdown(&self, mode: ShutdownMode) {

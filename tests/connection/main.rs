@@ -6,6 +6,7 @@ mod command_table;
 mod differential;
 mod limits;
 mod monitor;
+mod moving;
 mod passwords;
 mod pieces;
 mod statistics;

@@ -31,6 +31,13 @@ pub(super) const PARAMETERS: &[Declaration] = &[
         .own()
         .implemented()
         .extremes(&["0", "50"]),
+    Declaration::bool(
+        "connection-balancing",
+        "yes",
+        "Move connections from a core whose CPU others use to one that has time.",
+    )
+    .own()
+    .implemented(),
     Declaration::bool("daemonize", "no", "Run in the background.").at_start().implemented(),
     Declaration::choice("supervised", SUPERVISED, "no", "Tell a supervisor when the server is ready.")
         .at_start(),

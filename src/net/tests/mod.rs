@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::*;
 
 mod files;
+mod leaving;
 mod listening;
 mod streams;
 

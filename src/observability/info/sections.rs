@@ -241,6 +241,7 @@ pub(super) fn stats(report: &Report<'_>, lines: &mut Lines) {
     lines.add("pinion_transactions_at_once", counters.transactions_at_once);
     lines.add("pinion_transactions_refused", counters.transactions_refused);
     lines.add("pinion_commands_borrowed", counters.commands_borrowed);
+    lines.add("pinion_connections_moved", counters.connections_moved);
     lines.add("io_threaded_reads_processed", 0);
     lines.add("io_threaded_writes_processed", 0);
     lines.add("reply_buffer_shrinks", 0);

@@ -1,0 +1,193 @@
+//! The plan on a simple model of a machine: CPUs, each with cores of ours and with somebody else's load; connections that
+//! each want a share of a CPU; readings as coarse as the system's.
+
+use super::*;
+
+struct Machine {
+    cpus: Vec<usize>,
+    /// By core.
+    connections: Vec<usize>,
+    /// By CPU: what others would use if they were alone.
+    outside: Vec<f64>,
+    /// What one connection makes its core run.
+    each: f64,
+    plan: Plan,
+    seed: u64,
+    /// Connections that were moved so far.
+    moved: usize,
+}
+
+impl Machine {
+    fn new(cpus: &[usize], connections: &[usize], outside: &[f64], each: f64) -> Self {
+        Self {
+            cpus: cpus.to_vec(),
+            connections: connections.to_vec(),
+            outside: outside.to_vec(),
+            each,
+            plan: Plan::new(cpus),
+            seed: 1,
+            moved: 0,
+        }
+    }
+
+    /// Up to a tenth of a period, as ticks of a hundredth of a second make it.
+    fn noise(&mut self) -> f64 {
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        ((self.seed >> 40) as f64 / (1u64 << 24) as f64 - 0.5) / 10.0
+    }
+
+    fn readings(&mut self) -> Vec<Reading> {
+        let mut readings = Vec::new();
+        for core in 0..self.cpus.len() {
+            let cpu = self.cpus[core];
+            let wanted = |core: usize| (self.connections[core] as f64 * self.each).min(1.0);
+            let outside = self.outside[cpu];
+            let mine = wanted(core);
+            let siblings: f64 = (0..self.cpus.len())
+                .filter(|other| *other != core && self.cpus[*other] == cpu)
+                .map(wanted)
+                .sum();
+            // Whoever wants a CPU gets it, or an equal part of it.
+            let others = outside + siblings;
+            let total = mine + others;
+            let ran = if total <= 1.0 { mine } else { mine.min((1.0 - others).max(mine / total)) };
+            let used = total.min(1.0);
+            // It wakes up while somebody else runs.
+            let waited = (ran * others.min(1.0)).min(1.0 - ran) + (mine - ran);
+            let idle = (1.0 - used + self.noise()).clamp(0.0, 1.0);
+            readings.push(Reading { connections: self.connections[core], ran, waited, idle });
+        }
+        readings
+    }
+
+    fn run(&mut self, periods: usize) -> usize {
+        let before = self.moved;
+        for _ in 0..periods {
+            let readings = self.readings();
+            for Shift { from, to, share, at_least_one } in self.plan.step(&readings) {
+                assert_ne!(self.cpus[from], self.cpus[to]);
+                assert!(share > 0.0 && share <= 1.0, "{share}");
+                let exact = self.connections[from] as f64 * share;
+                let count = if at_least_one { exact.ceil() } else { exact.floor() } as usize;
+                self.connections[from] -= count;
+                self.connections[to] += count;
+                self.moved += count;
+            }
+        }
+        self.moved - before
+    }
+}
+
+#[test]
+fn connections_leave_a_cpu_that_others_use_and_stay_away() {
+    for outside in [0.5, 0.8, 1.0] {
+        let mut machine = Machine::new(&[0, 1], &[25, 25], &[0.0, outside], 0.012);
+        machine.run(6);
+        assert_eq!(machine.connections, [50, 0], "within 0.6 s, load {outside}");
+        assert!(machine.plan.is_taken(1) && !machine.plan.is_taken(0));
+        assert_eq!(machine.run(10_000), 0, "and nothing moves any more, load {outside}");
+    }
+}
+
+#[test]
+fn they_go_in_proportion_to_the_room_there_is() {
+    // There is room for all of them.
+    let mut machine = Machine::new(&[0, 1], &[10, 10], &[0.0, 1.0], 0.02);
+    machine.run(1);
+    assert_eq!(machine.connections, [20, 0]);
+    // For few: half of them, and then as long as there is any.
+    let mut machine = Machine::new(&[0, 1], &[70, 70], &[0.0, 1.0], 0.012);
+    machine.run(1);
+    assert_eq!(machine.connections, [105, 35]);
+    machine.run(1000);
+    assert_eq!(machine.connections, [105, 35], "a full CPU takes no more");
+    // The one with the most room takes them.
+    let mut machine = Machine::new(&[0, 1, 2], &[20, 20, 20], &[0.2, 1.0, 0.0], 0.01);
+    machine.run(1);
+    assert_eq!(machine.connections, [20, 0, 40]);
+}
+
+#[test]
+fn nothing_moves_where_nobody_is_short_of_a_cpu() {
+    for (connections, outside) in [
+        ([0, 0], [1.0, 0.0]),   // nobody is there
+        ([50, 50], [0.0, 0.0]), // even and busy
+        ([60, 10], [0.0, 0.0]), // uneven, and not busy
+        ([5, 5], [0.3, 0.1]),   // lightly loaded
+        ([50, 50], [1.0, 1.0]), // the same everywhere
+    ] {
+        let mut machine = Machine::new(&[0, 1], &connections, &outside, 0.01);
+        assert_eq!(machine.run(2000), 0, "{connections:?} {outside:?}");
+        assert_eq!(machine.connections, connections);
+    }
+}
+
+#[test]
+fn when_the_load_has_gone_they_come_back_if_they_are_needed() {
+    let mut machine = Machine::new(&[0, 1], &[50, 50], &[0.0, 1.0], 0.012);
+    machine.run(20);
+    let crowded = machine.connections[0];
+    assert!(crowded > 70 && machine.plan.is_taken(1));
+    machine.outside[1] = 0.0;
+    assert_eq!(machine.run(8), 0, "not at once");
+    machine.run(80);
+    assert!(!machine.plan.is_taken(1));
+    assert!((50..80).contains(&machine.connections[0]), "{:?}", machine.connections);
+    let settled = machine.connections.clone();
+    assert_eq!(machine.run(10_000), 0, "{settled:?} is even enough");
+
+    // Where the crowd is no burden it stays.
+    let mut machine = Machine::new(&[0, 1], &[25, 25], &[0.0, 1.0], 0.012);
+    machine.run(20);
+    machine.outside[1] = 0.0;
+    machine.run(1000);
+    assert_eq!(machine.connections, [50, 0]);
+    assert!(!machine.plan.is_taken(1), "new ones are welcome there");
+}
+
+/// A crowded core beside a CPU that has some time, but not without waiting: P2.
+#[test]
+fn p2_what_is_tried_in_vain_is_tried_ever_more_rarely() {
+    let mut machine = Machine::new(&[0, 1], &[50, 50], &[0.0, 0.6], 0.02);
+    machine.run(100);
+    let first = machine.run(1000);
+    machine.run(20_000);
+    let last = machine.run(1000);
+    assert!(last <= first, "{first} and then {last}");
+    let long = machine.run(100_000);
+    assert!(long < 3000, "{long} moves in almost three hours");
+}
+
+#[test]
+fn loads_that_come_and_go_do_not_throw_connections_to_and_fro() {
+    let mut machine = Machine::new(&[0, 1], &[25, 25], &[0.0, 0.0], 0.012);
+    for round in 0..1000 {
+        machine.outside[1] = if round % 2 == 0 { 1.0 } else { 0.0 };
+        machine.run(5);
+    }
+    assert!(machine.moved <= 30, "{} moves", machine.moved);
+    assert_eq!(machine.connections, [50, 0]);
+}
+
+/// One connection that fills a core would only fill another.
+#[test]
+fn p3_a_single_busy_connection_stays() {
+    let mut machine = Machine::new(&[0, 1], &[1, 0], &[0.0, 0.0], 1.0);
+    assert_eq!(machine.run(1000), 0);
+    let mut machine = Machine::new(&[0, 1], &[2, 0], &[0.0, 0.0], 1.0);
+    assert!(machine.run(10_000) < 200);
+}
+
+/// Four cores on two CPUs wait for each other, which is nobody else's doing.
+#[test]
+fn cores_that_share_a_cpu_do_not_flee_from_each_other() {
+    let mut machine = Machine::new(&[0, 1, 0, 1], &[12, 12, 12, 12], &[0.0, 0.0], 0.02);
+    assert_eq!(machine.run(2000), 0);
+    machine.outside[1] = 1.0;
+    machine.run(20);
+    let there: usize = [1, 3].iter().map(|core| machine.connections[*core]).sum();
+    assert!(there < 24, "{:?}", machine.connections);
+    let settled = machine.connections.clone();
+    machine.run(1000);
+    assert_eq!(machine.connections, settled);
+}
