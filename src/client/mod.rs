@@ -6,7 +6,7 @@ mod output;
 mod registry;
 
 pub use filter::ClientFilter;
-pub use output::Output;
+pub use output::{Output, Source};
 pub use registry::{ClientKey, Clients};
 
 use crate::base::UnixMillis;

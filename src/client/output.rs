@@ -23,6 +23,16 @@ pub struct Output {
     waiting: VecDeque<(u64, usize)>,
     /// With `waiting`: bytes of `ready` before the first of them.
     free: usize,
+    source: Source,
+}
+
+/// Whose data the replies tell of that have not been held or sent.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Source {
+    #[default]
+    Nothing,
+    Shard(usize),
+    Anything,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +95,40 @@ impl Output {
         self.ready.len() > before
     }
 
+    /// A reply has been written, or a slot been completed, that tells of this shard alone.
+    #[inline]
+    pub fn tells_of(&mut self, shard: usize) {
+        self.source = match self.source {
+            Source::Nothing => Source::Shard(shard),
+            Source::Shard(other) if other == shard => Source::Shard(shard),
+            _ => Source::Anything,
+        };
+    }
+
+    /// The same, and it may tell of anything.
+    pub fn tells_of_anything(&mut self) {
+        self.source = Source::Anything;
+    }
+
+    /// What is ready and not held tells of this. Replies in slots may be ready later, and tell of more.
+    pub fn take_source(&mut self) -> Source {
+        if !self.slots.is_empty() {
+            self.source = Source::Anything;
+            return Source::Anything;
+        }
+        std::mem::take(&mut self.source)
+    }
+
+    /// Whether something has become ready since the last time something was held.
+    pub fn has_news(&self) -> bool {
+        self.ready.len() > self.waiting.back().map_or(0, |(_, end)| *end)
+    }
+
+    /// Whether anything is held.
+    pub fn is_held(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Bytes in order, whether they have to wait or not.
     pub fn ready_bytes(&self) -> usize {
         self.ready.len()
@@ -98,8 +142,7 @@ impl Output {
 
     /// What has become ready since the last time waits for this ticket; whether there is anything.
     pub fn hold(&mut self, ticket: u64) -> bool {
-        let held = self.waiting.back().map_or(0, |(_, end)| *end);
-        if self.ready.len() == held {
+        if !self.has_news() {
             return false;
         }
         if self.waiting.is_empty() {
@@ -213,5 +256,26 @@ mod tests {
         output.writer().extend_from_slice(b"x");
         assert!(output.complete(muted, b"unheard"));
         assert_eq!(output.take_ready(Vec::new()), b"x");
+    }
+
+    #[test]
+    fn what_has_been_in_a_slot_may_tell_of_anything() {
+        let mut output = Output::default();
+        assert_eq!(output.take_source(), Source::Nothing);
+        output.tells_of(1);
+        output.tells_of(1);
+        assert_eq!(output.take_source(), Source::Shard(1));
+        output.tells_of(1);
+        output.tells_of(2);
+        assert_eq!(output.take_source(), Source::Anything);
+        // The second reply comes first, and is ready only with the first.
+        let (first, second) = (output.open_slot(false), output.open_slot(false));
+        output.tells_of(1);
+        assert!(!output.complete(second, b"b"));
+        assert_eq!(output.take_source(), Source::Anything);
+        output.tells_of(2);
+        assert!(output.complete(first, b"a"));
+        assert_eq!(output.take_source(), Source::Anything);
+        assert_eq!(output.take_source(), Source::Nothing);
     }
 }

@@ -19,12 +19,12 @@ mod query_buffer;
 
 pub use accept::{AcceptPolicy, describe, refusal};
 
-use crate::client::{Blocked, Client, ClientKey, Closing};
+use crate::client::{Blocked, Client, ClientKey, Closing, Source};
 use crate::dispatch::{Dispatch, Flow};
 use crate::net::{Ring, StreamId};
 use crate::observability::{Level, quote};
 use crate::resp::{ArgRange, Argv, ArgvBuf, Limits, Progress, ProtocolError, Reply, RequestParser};
-use crate::session::CoreState;
+use crate::session::{CoreState, Waiting};
 use crate::shard::PREFETCH_MAX;
 use query_buffer::QueryBuffer;
 
@@ -242,20 +242,22 @@ impl Connections {
     /// Ends the turn: replies leave, limits are applied, clients that have to go are closed.
     pub fn end_turn(&mut self, core: &mut CoreState, ring: &mut Ring) {
         let mut unsent = std::mem::take(&mut core.unsent);
+        let mut of_shard = std::mem::take(&mut core.unsent_of_shard);
         let own = core.shard.effects.journal.last_sequence();
-        if !unsent.is_empty()
-            && let Some(ticket) = core.acknowledge.draw(own, core.settings.append_error != 0)
+        if !(unsent.is_empty() && of_shard.is_empty())
+            && core.acknowledge.look(own, core.settings.append_error != 0)
         {
             for key in &unsent {
-                if core.clients.get_mut(*key).is_some_and(|client| client.output.hold(ticket)) {
-                    core.acknowledge.wait(ticket, *key);
+                if let Some(client) = core.clients.get_mut(*key) {
+                    client.output.tells_of_anything();
                 }
             }
+            unsent.iter().chain(&of_shard).for_each(|key| hold(core, *key));
         }
-        for key in unsent.drain(..) {
+        for key in unsent.drain(..).chain(of_shard.drain(..)) {
             self.send(core, ring, key);
         }
-        core.unsent = unsent;
+        (core.unsent, core.unsent_of_shard) = (unsent, of_shard);
         self.send_released(core, ring);
         while let Some(key) = core.doomed.pop() {
             self.close_client(core, ring, key);
@@ -264,13 +266,9 @@ impl Connections {
 
     /// What had to wait until it is true for good.
     fn send_released(&mut self, core: &mut CoreState, ring: &mut Ring) {
-        if core.acknowledge.is_idle() {
-            return;
-        }
-        let passed = core.acknowledge.passed();
-        while let Some(key) = core.acknowledge.next_client(passed) {
+        while let Some(Waiting { number, client: key }) = core.acknowledge.next_released() {
             if let Some(client) = core.clients.get_mut(key) {
-                client.output.let_go(passed);
+                client.output.let_go(number);
                 self.send(core, ring, key);
             }
         }
@@ -328,6 +326,21 @@ impl Connections {
         let stream = self.stream_of.get(key.index as usize).copied().flatten()?;
         let connection = self.by_stream[stream.index()].as_deref()?;
         (connection.client == key).then_some(connection)
+    }
+}
+
+/// A client's replies of this turn wait until what they tell of is true for good.
+fn hold(core: &mut CoreState, key: ClientKey) {
+    let Some(client) = core.clients.get_mut(key) else { return };
+    if !client.output.has_news() {
+        return;
+    }
+    let number = match client.output.take_source() {
+        Source::Shard(shard) if !client.output.is_held() => core.acknowledge.wait_for_shard(shard, key),
+        _ => Some(core.acknowledge.wait_for_all(key)),
+    };
+    if let Some(number) = number {
+        client.output.hold(number);
     }
 }
 

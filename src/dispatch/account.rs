@@ -119,14 +119,22 @@ pub(super) fn replied(core: &mut CoreState, key: ClientKey, command: &Command, a
 }
 
 /// A command comes back from another shard.
-pub(super) fn returned(core: &mut CoreState, item: &Item, slot: u64, argv: Argv<'_>, bytes: &[u8]) {
+pub(super) fn returned(
+    core: &mut CoreState,
+    shard: usize,
+    item: &Item,
+    slot: u64,
+    argv: Argv<'_>,
+    bytes: &[u8],
+) {
     if item.failed {
         note_error(&mut core.command_stats, &mut core.counters, bytes);
     }
     record(core, item.client, &item.command, argv, item.nanoseconds, item.failed);
     let Some(client) = core.clients.get_mut(item.client) else { return };
+    client.output.tells_of(shard);
     if client.output.complete(slot, bytes) {
-        core.unsent.push(item.client);
+        core.unsent_of_shard.push(item.client);
     }
     if item.command.is_write() {
         client.in_flight.write_done();

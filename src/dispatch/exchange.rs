@@ -79,7 +79,7 @@ impl Dispatch {
             }
             Message::Done(batch) => {
                 self.in_flight[from] -= 1;
-                self.returned(core, batch);
+                self.returned(core, from, batch);
             }
             Message::Call { run, back } => {
                 let contribution = run(core);
@@ -119,14 +119,14 @@ impl Dispatch {
                 core.acknowledge.hear_write();
                 self.whole_done(core, from, id, result);
             }
-            Message::Late(late) => serving::deliver(core, late),
+            Message::Late(late) => serving::deliver(core, from, late),
             Message::Connection(dealt) => self.dealt.push(dealt),
             Message::Moved(moved) => self.moved.push(*moved),
         }
     }
 
     /// Takes in the replies of a batch.
-    fn returned(&mut self, core: &mut CoreState, mut batch: Box<Batch>) {
+    fn returned(&mut self, core: &mut CoreState, shard: usize, mut batch: Box<Batch>) {
         for index in 0..batch.len() {
             let item = *batch.item(index);
             if item.command.is_write() {
@@ -134,7 +134,7 @@ impl Dispatch {
             }
             if !item.deferred {
                 let Ticket::Slot(slot) = item.ticket;
-                account::returned(core, &item, slot, batch.argv(index), batch.reply(index));
+                account::returned(core, shard, &item, slot, batch.argv(index), batch.reply(index));
             }
         }
         batch.clear();
@@ -171,7 +171,7 @@ impl Dispatch {
             }
             drop(shard);
             core.tick_ns = ended;
-            self.returned(core, batch);
+            self.returned(core, other, batch);
         }
     }
 

@@ -23,6 +23,7 @@ pub(super) fn run_here(
     let client = core.clients.running(key);
     let muted = client.reply_mode != ReplyMode::On && take_muted(&mut client.reply_mode);
     let caller = Caller::of(client);
+    client.output.tells_of(core.index);
     let out = client.output.writer();
     let start = out.len();
     let (shard, now) = (&mut *core.shard, core.now.unix);
@@ -35,7 +36,7 @@ pub(super) fn run_here(
     }
     shard.serve_ready(now);
     account::ran(core, key, command, argv, failed);
-    core.unsent.push(key);
+    core.unsent_of_shard.push(key);
 }
 
 /// Runs a handler and appends its reply; an error takes the place of what it has written. What it changes is for the

@@ -149,7 +149,7 @@ impl Dispatch {
         }
         for (origin, late) in late {
             if origin == core.index {
-                deliver(core, late);
+                deliver(core, origin, late);
             } else {
                 self.links.send(origin, Message::Late(late));
             }
@@ -211,12 +211,12 @@ fn key_set(intents: Vec<Intent>, whole: Option<Mode>) -> KeySet {
 
 /// The reply of a command that had to wait has come to its client's core.
 #[expect(clippy::boxed_local, reason = "it comes in its box from another core")]
-pub fn deliver(core: &mut CoreState, late: Box<Late>) {
+pub fn deliver(core: &mut CoreState, shard: usize, late: Box<Late>) {
     if late.item.command.is_write() {
         core.acknowledge.hear_write();
     }
     let Ticket::Slot(slot) = late.item.ticket;
-    account::returned(core, &late.item, slot, late.argv.as_argv(), &late.reply);
+    account::returned(core, shard, &late.item, slot, late.argv.as_argv(), &late.reply);
 }
 
 /// Runs what the scheduler releases.

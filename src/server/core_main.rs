@@ -257,6 +257,7 @@ impl Core {
             || state.freezing.is_some()
             || !state.resumed.is_empty()
             || !state.unsent.is_empty()
+            || !state.unsent_of_shard.is_empty()
             || dispatch.backlog() > MESH_BACKLOG_MAX
     }
 

@@ -57,6 +57,8 @@ pub struct CoreState {
     pub tick_ns: u64,
     /// Clients with replies that have not been handed to the ring; may hold a client twice.
     pub unsent: Vec<ClientKey>,
+    /// The same, where the replies tell of one shard alone each, and of which the output knows.
+    pub unsent_of_shard: Vec<ClientKey>,
     /// Clients to be closed at the end of this turn.
     pub doomed: Vec<ClientKey>,
     /// Clients whose earlier requests have been answered: what they sent since may go on.
@@ -130,6 +132,7 @@ impl CoreState {
             now: Moment::default(),
             tick_ns: 0,
             unsent: Vec::new(),
+            unsent_of_shard: Vec::new(),
             doomed: Vec::new(),
             resumed: Vec::new(),
             unwatched: Vec::new(),

@@ -11,7 +11,7 @@ mod settings;
 mod shared;
 mod waits;
 
-pub use acknowledge::{Acknowledge, Positions};
+pub use acknowledge::{Acknowledge, Positions, Waiting};
 pub use core_state::{CoreState, Moment};
 pub use frozen::{AtRest, Freezing, FrozenOrder, OnShard};
 pub use listening::{ListeningChange, listen_options};
