@@ -30,6 +30,7 @@ use crate::observability::{Level, Logger, crash_report};
 use crate::persistence::aof::store::StoreError;
 use crate::persistence::export::{ExportError, Exported, export};
 use crate::persistence::load::{self, Feeds, Job, LoadError, Source};
+use crate::persistence::place::{Move, Place, Taken};
 use crate::persistence::save;
 use crate::session::{Shared, ShutdownMode, listen_options};
 use crate::shard::Shard;
@@ -37,7 +38,6 @@ use cli::{Export, Request, Start};
 use core_main::CorePlan;
 use durable_start::Beginning;
 use std::ffi::OsString;
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -127,6 +127,8 @@ pub enum StartError {
     #[error("Can't start a core's thread: {0}")]
     Thread(String),
     #[error(transparent)]
+    Place(#[from] Taken),
+    #[error(transparent)]
     Load(#[from] LoadError),
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -152,10 +154,9 @@ fn run(
 ) -> Result<(), StartError> {
     let log = open_log(&config)?;
     enter_directory(&mut config)?;
-    // Held until the process ends.
-    let _directory = claim_directory(&config, &log);
     let shards = cpus.len();
     let serves = matches!(purpose, Purpose::Serve);
+    let place = serves.then(|| take_place(&config, &log)).transpose()?;
     let (mut beginning, source) = if config.get(APPENDONLY) && serves {
         let (beginning, source) = Beginning::find(&config)?;
         (Some(beginning), source)
@@ -175,6 +176,9 @@ fn run(
     let config = Arc::new(config);
     let shared = Arc::new(Shared::new(config.clone(), cpus.clone(), log, run_id, clock::UnixMillis::now().0));
     shared.set_replication_id(random_hex()?);
+    if let Some(place) = place {
+        shared.persistence.place.go(place);
+    }
     shared.port.store(usize::from(port), Ordering::Relaxed);
     for warning in warnings {
         shared.log.warning(warning);
@@ -372,22 +376,14 @@ fn enter_directory(config: &mut Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Two servers that save into one directory replace each other's snapshots. Redis lets them, so they are not refused (for
-/// append-only files they are), but whoever comes second tells of it. The lock is on the directory itself: nothing is
-/// left behind in it.
-fn claim_directory(config: &Config, log: &Logger) -> Option<File> {
-    if config.get(SAVE).is_empty() {
-        return None;
-    }
-    let directory = File::open(".").ok()?;
-    if let Err(TryLockError::WouldBlock) = directory.try_lock() {
-        let name = String::from_utf8_lossy(config.get(DBFILENAME));
-        log.warning(format!(
-            "Another server that saves snapshots runs in this directory, and each will replace the other's '{name}': \
-             start one of them with another --dir or --dbfilename, or with --save ''"
-        ));
-    }
-    Some(directory)
+/// Nobody loads what another server is about to replace, or would replace it.
+fn take_place(config: &Config, log: &Logger) -> Result<Move, Taken> {
+    Place::default().prepare(config).inspect_err(|taken| {
+        // In the background nobody reads what is said at the end.
+        if !config.get(LOGFILE).is_empty() {
+            log.warning(format!("Can't start: {taken}"));
+        }
+    })
 }
 
 fn open_listeners(config: &mut Config, log: &Logger) -> Result<Vec<Listener>, StartError> {
