@@ -59,8 +59,8 @@ struct Held {
     written: Vec<NameLock>,
 }
 
-/// The place of a new configuration.
-#[derive(Debug)]
+/// The place of a new configuration; by default none.
+#[derive(Debug, Default)]
 pub struct Move(Option<NameLock>);
 
 /// Why a place was not taken.

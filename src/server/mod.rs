@@ -261,6 +261,8 @@ fn run(
         let _ = thread.join();
     }
     save::end_child(&shared);
+    // Before the memory is given back, which may take a while.
+    shared.persistence.place.go(Move::default());
     let loaded = loader.map_or(Ok(()), |loader| loader.join().unwrap_or(Ok(())));
     if serves {
         remove_files(&config, pid_file.as_deref());
@@ -376,9 +378,11 @@ fn enter_directory(config: &mut Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Nobody loads what another server is about to replace, or would replace it.
+/// Nobody loads what another server is about to replace, or would replace it. One that ends just now is waited for: who
+/// asked for its end saw its connections closed a moment before the process was gone.
 fn take_place(config: &Config, log: &Logger) -> Result<Move, Taken> {
-    Place::default().prepare(config).inspect_err(|taken| {
+    const TRIES: u32 = 10;
+    patiently(TRIES, || Place::default().prepare(config), |_| true).inspect_err(|taken| {
         // In the background nobody reads what is said at the end.
         if !config.get(LOGFILE).is_empty() {
             log.warning(format!("Can't start: {taken}"));
@@ -408,16 +412,25 @@ fn open_listeners(config: &mut Config, log: &Logger) -> Result<Vec<Listener>, St
 
 /// The ring of a server that was killed keeps its sockets for a moment longer than the process lives: an address in
 /// use is tried again for a while before it counts.
-fn bind_patiently<T>(mut bind: impl FnMut() -> Result<T, ListenError>) -> Result<T, ListenError> {
+fn bind_patiently<T>(bind: impl FnMut() -> Result<T, ListenError>) -> Result<T, ListenError> {
     const TRIES: u32 = 40;
+    patiently(TRIES, bind, ListenError::is_in_use)
+}
+
+/// Does it again while it fails with what may pass by itself.
+fn patiently<T, E>(
+    tries: u32,
+    mut work: impl FnMut() -> Result<T, E>,
+    may_pass: impl Fn(&E) -> bool,
+) -> Result<T, E> {
     const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
-    for _ in 0..TRIES {
-        match bind() {
-            Err(error) if error.is_in_use() => std::thread::sleep(PAUSE),
+    for _ in 0..tries {
+        match work() {
+            Err(error) if may_pass(&error) => std::thread::sleep(PAUSE),
             outcome => return outcome,
         }
     }
-    bind()
+    work()
 }
 
 /// `bio_cpulist`: for threads that are no core's.

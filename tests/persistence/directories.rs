@@ -183,6 +183,11 @@ fn a_second_server_that_saves_into_the_same_file() {
     let second = Server::start(pinion, &beside(&directory, &SAVES));
     save_in_background(&mut second.connect());
     assert_check_rdb_is_content(&dump);
+    // Who starts one as soon as the other has closed its connections need not wait for the process.
+    let mut client = second.connect();
+    client.send(&["SHUTDOWN"]);
+    client.receive_until_closed();
+    let _third = Server::start(pinion, &beside(&directory, &SAVES));
     let (_, log) = Server::refused(pinion, &beside(&directory, &["--export-aof", "out"]), |_| {});
     assert!(log.contains("keys are exported"), "{log}");
     let (status, log) = Server::refused(pinion, &["--check-rdb", &dump.display().to_string()], |_| {});
