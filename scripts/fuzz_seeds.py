@@ -11,11 +11,14 @@ import sys
 import tempfile
 import time
 
+# What is longer is cut by libFuzzer (-max_len), and then has no end.
+LENGTH_MAX = 2000
+
 FILL = """
 SET short abc
 SET int 12345
 SET big 123456789012345
-SETRANGE long 3000 x
+SETRANGE long 1000 x
 RPUSH list a 1 200 70000 5000000000 bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
 SADD intset 1 2 300 70000
 SADD intset64 1 5000000000
@@ -44,18 +47,18 @@ def main():
             client = connect(path)
             for line in FILL:
                 call(client, *line.split(" "))
-            for number in range(200):
-                call(client, "RPUSH", "nodes", "x" * 100 + str(number))
+            for name in ("list-max-listpack-size", "zset-max-listpack-entries", "hash-max-listpack-entries"):
+                call(client, "CONFIG", "SET", name, "5")
+            for number in range(12):
+                call(client, "RPUSH", "nodes", "x" * 70 + str(number))
                 call(client, "ZADD", "skiplist", str(number), "member" + str(number))
-                call(client, "HSET", "hashtable", "field" * 20 + str(number), str(number))
+                call(client, "HSET", "hashtable", "field" * 5 + str(number), str(number))
                 call(client, "SADD", "hashset", "member" + str(number))
             for compression in ("no", "yes"):
                 call(client, "CONFIG", "SET", "rdbcompression", compression)
                 for key in call(client, "KEYS", "*"):
                     take_payload(directory, call(client, "DUMP", key))
-                call(client, "SAVE")
-                with open(os.path.join(files, "dump.rdb"), "rb") as dump:
-                    seed(directory, "rdb__files", b"\x07" + dump.read())
+                take_files(directory, [call(client, "DUMP", key) for key in call(client, "KEYS", "*")])
         finally:
             server.terminate()
             server.wait()
@@ -64,7 +67,12 @@ def main():
             with open(os.path.join(appended, name), "rb") as file:
                 text = file.read()
             if name.endswith(".incr.aof"):
-                seed(directory, "readers__request_parser", b"\x05" + text[:6000])
+                # Most of it in the middle is the same over and over.
+                for part in (text[:LENGTH_MAX], text[-LENGTH_MAX:]):
+                    part = part[part.find(b"*"):]
+                    seed(directory, "readers__request_parser", b"\x05" + part)
+                    seed(directory, "append_only__commands", part)
+                    seed(directory, "append_only__loaded_commands", part)
             if name.endswith(".manifest"):
                 seed(directory, "append_only__manifests", text)
 
@@ -73,6 +81,7 @@ def take_payload(directory, payload):
     seed(directory, "rdb__payloads", payload)
     code, value = payload[0], payload[1:-10]
     seed(directory, "rdb__values", bytes([code]) + value)
+    seed(directory, "rdb__sealed_payloads", payload[-10:-9] + payload[:-10])
     packed = {11: "readers__intset", 16: "listpack__bytes_from_outside", 17: "listpack__bytes_from_outside",
               20: "listpack__bytes_from_outside"}
     if code in packed:
@@ -84,6 +93,21 @@ def take_payload(directory, payload):
             pack, at = text_at(value, at)
             seed(directory, "stream_node__bytes_from_outside", pack)
             seed(directory, "listpack__bytes_from_outside", pack)
+
+
+def take_files(directory, payloads):
+    """Files of one key each, and one of all that are short; with a deadline, in two databases."""
+    records = [b"\xfc\x00\x01\x02\x03\x04\x05\x06\x07" * (number % 2) + payload[:1] + b"\x03k%02d" % number + payload[1:-10]
+               for number, payload in enumerate(payloads)]
+    short = [record for record in records if len(record) < 200]
+    records.append(b"\xfa\x03ver\x017\xfe\x00\xfb\x20\x04" + b"".join(short[::2]) + b"\xfe\x09" + b"".join(short[1::2]))
+    for record in records:
+        if len(record) < LENGTH_MAX:
+            seed(directory, "rdb__files", b"\x07" + record + b"\xff" + bytes(8))
+            seed(directory, "rdb__sealed_files", b"\x07" + record)
+            seed(directory, "rdb__loaded_files", b"\x00" + record)
+            # With an index of two extents, which is the last eight bytes.
+            seed(directory, "rdb__loaded_files", b"\x68" + record + bytes([1, 1, 0, 1, 2, 2, 1, 0]))
 
 
 def text_at(value, at):

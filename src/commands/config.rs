@@ -15,6 +15,7 @@ use crate::config::update::{Changed, Permission, SetError, Update, set_and_apply
 use crate::config::value::Refusal;
 use crate::config::{Config, rewrite};
 use crate::observability::{Counters, Level, crash_report, process};
+use crate::persistence::place::Move;
 use crate::resp::Reply;
 use crate::session::{CoreState, ListeningChange, Session, Shared};
 use crate::shard::{CommandError, CommandResult, ShardStats};
@@ -92,16 +93,25 @@ fn set(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
         loading: core.settings.loading,
     };
     let mut listening: Option<ListeningChange> = None;
+    let mut place: Option<Move> = None;
     let changed = core.shared.change_config(|current| {
         let update = set_and_apply(current, &pairs, permission, |config, changed| {
             if changed.place == PORT.place() || changed.place == BIND.place() {
                 return listen(&core.shared, current, config, changed, &mut listening);
+            }
+            if concerns_place(changed) && place.is_none() && !std::ptr::eq(config, current) {
+                // Once for all that concern it, and before one of them enters another directory.
+                let prepared = core.shared.persistence.place.prepare(config);
+                place = Some(prepared.map_err(|taken| Refusal::from(taken.to_string()))?);
             }
             apply(&core.shared, config, changed)
         });
         let Update { mut config, changed } = update.map_err(|error| error_of(&error))?;
         if changed.iter().any(|changed| changed.place == DIR.place()) {
             enter_shown_directory(&mut config);
+        }
+        if let Some(place) = place {
+            core.shared.persistence.place.go(place);
         }
         Ok::<_, CommandError>((config, changed))
     })?;
@@ -118,6 +128,11 @@ fn set(session: &mut Session<'_>, args: Args<'_>) -> CommandResult {
 fn error_of(error: &SetError) -> CommandError {
     let code = if *error == SetError::Loading { "LOADING" } else { "ERR" };
     CommandError::built(format!("{code} {error}"))
+}
+
+/// Whether it may lead to another snapshot file, or to a first one.
+fn concerns_place(changed: &Changed) -> bool {
+    [DIR.place(), DBFILENAME.place(), SAVE.place()].contains(&changed.place)
 }
 
 /// What a change entails besides the cores' new snapshot; also the way back, with the old values.

@@ -17,7 +17,7 @@ mod simulated;
 
 pub use aligned::{AlignedBuffer, BLOCK};
 pub use directory::{Appendable, Directory};
-pub use lock::{DirectoryLock, LockError};
+pub use lock::{DirectoryLock, LockError, NameLock, is_writable};
 pub use mapped::{Mapped, place_of};
 pub use simulated::{FaultRates, SimulatedDisk};
 

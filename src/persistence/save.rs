@@ -140,6 +140,11 @@ fn start(
     let is_rdb = write.kind == ChildKind::Rdb;
     if is_rdb {
         status.tried(now_s());
+        if let Err(taken) = status.place.occupy(config) {
+            status.set_failed(true);
+            shared.log.warning(format!("Can't save in background: {taken}"));
+            return Err(CommandError::built(format!("ERR Can't save: {taken}")));
+        }
     }
     let keys_total =
         shards.iter().flat_map(|shard| &shard.databases).map(|keyspace| keyspace.len() as u64).sum();
@@ -175,6 +180,7 @@ fn start(
         Err(error) => {
             let reason = reason(&error);
             if is_rdb {
+                status.place.leave();
                 status.set_failed(true);
                 shared.log.warning(format!("Can't save in background: fork: {reason}"));
             } else {
@@ -244,9 +250,14 @@ fn write_now(
     options: &SnapshotOptions,
     changes: u64,
 ) -> bool {
+    if let Err(taken) = shared.persistence.place.occupy(config) {
+        shared.log.warning(format!("Can't save: {taken}"));
+        return false;
+    }
     let report = Report::default();
     let own = temporary(std::process::id() as i32);
     let saved = snapshot::save(shards, &dump_path(config), &own, options, &report);
+    shared.persistence.place.leave();
     warn_of_buffering(shared, report.buffered.load(Relaxed));
     match saved {
         Ok(()) => {
@@ -347,6 +358,7 @@ pub fn end_child(shared: &Shared) {
     child.join();
     // It may have been renamed already.
     let _ = std::fs::remove_file(&child.temporary);
+    status.place.leave();
 }
 
 /// The server ends in the middle of what it does: no half-written file is left.
@@ -430,6 +442,7 @@ fn reap(core: &mut CoreState) {
     };
     cow_place.store(ended.cow_bytes, Relaxed);
     if child.kind == ChildKind::Rdb {
+        status.place.leave();
         dump_ended(&shared, &child, &ended);
     }
     if let Some(done) = child.done {

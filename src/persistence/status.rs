@@ -5,6 +5,7 @@
 //!   P2  `saved_changes` is at most the sum of what the shards have counted: the difference is what a crash would lose.
 
 use super::child::Child;
+use super::place::Place;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +19,8 @@ pub enum ChildKind {
 }
 
 pub struct Status {
+    /// Where snapshots are written to, and nobody else may write.
+    pub place: Place,
     /// By core: changes as its shard has counted them, told at every round of its duties.
     changes: Box<[Told]>,
     /// The sum of them at the last save.
@@ -97,6 +100,7 @@ impl Status {
     /// The start counts as a save.
     pub fn new(cores: usize, now_s: u64) -> Self {
         Self {
+            place: Place::default(),
             changes: (0..cores).map(|_| Told::default()).collect(),
             saved_changes: AtomicU64::new(0),
             last_save_s: AtomicU64::new(now_s),

@@ -32,13 +32,13 @@ use crate::observability::{Level, Logger, crash_report};
 use crate::persistence::aof::store::StoreError;
 use crate::persistence::export::{ExportError, Exported, export};
 use crate::persistence::load::{self, Feeds, Job, LoadError, Source};
+use crate::persistence::place::{Move, Place, Taken};
 use crate::persistence::save;
 use crate::session::{Partition, Shared, ShutdownMode, listen_options};
 use cli::{Export, Request, Start};
 use core_main::CorePlan;
 use durable_start::Beginning;
 use std::ffi::OsString;
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -128,6 +128,8 @@ pub enum StartError {
     #[error("Can't start a core's thread: {0}")]
     Thread(String),
     #[error(transparent)]
+    Place(#[from] Taken),
+    #[error(transparent)]
     Load(#[from] LoadError),
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -153,10 +155,9 @@ fn run(
 ) -> Result<(), StartError> {
     let log = open_log(&config)?;
     enter_directory(&mut config)?;
-    // Held until the process ends.
-    let _directory = claim_directory(&config, &log);
     let shards = cpus.len();
     let serves = matches!(purpose, Purpose::Serve);
+    let place = serves.then(|| take_place(&config, &log)).transpose()?;
     let (mut beginning, source) = if config.get(APPENDONLY) && serves {
         let (beginning, source) = Beginning::find(&config)?;
         (Some(beginning), source)
@@ -176,6 +177,9 @@ fn run(
     let config = Arc::new(config);
     let shared = Arc::new(Shared::new(config.clone(), cpus.clone(), log, run_id, clock::UnixMillis::now().0));
     shared.set_replication_id(random_hex()?);
+    if let Some(place) = place {
+        shared.persistence.place.go(place);
+    }
     shared.port.store(usize::from(port), Ordering::Relaxed);
     for warning in warnings {
         shared.log.warning(warning);
@@ -265,6 +269,8 @@ fn run(
         let _ = thread.join();
     }
     save::end_child(&shared);
+    // Before the memory is given back, which may take a while.
+    shared.persistence.place.go(Move::default());
     let loaded = loader.map_or(Ok(()), |loader| loader.join().unwrap_or(Ok(())));
     if serves {
         remove_files(&config, pid_file.as_deref());
@@ -386,22 +392,16 @@ fn enter_directory(config: &mut Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Two servers that save into one directory replace each other's snapshots. Redis lets them, so they are not refused (for
-/// append-only files they are), but whoever comes second tells of it. The lock is on the directory itself: nothing is
-/// left behind in it.
-fn claim_directory(config: &Config, log: &Logger) -> Option<File> {
-    if config.get(SAVE).is_empty() {
-        return None;
-    }
-    let directory = File::open(".").ok()?;
-    if let Err(TryLockError::WouldBlock) = directory.try_lock() {
-        let name = String::from_utf8_lossy(config.get(DBFILENAME));
-        log.warning(format!(
-            "Another server that saves snapshots runs in this directory, and each will replace the other's '{name}': \
-             start one of them with another --dir or --dbfilename, or with --save ''"
-        ));
-    }
-    Some(directory)
+/// Nobody loads what another server is about to replace, or would replace it. One that ends just now is waited for: who
+/// asked for its end saw its connections closed a moment before the process was gone.
+fn take_place(config: &Config, log: &Logger) -> Result<Move, Taken> {
+    const TRIES: u32 = 10;
+    patiently(TRIES, || Place::default().prepare(config), |_| true).inspect_err(|taken| {
+        // In the background nobody reads what is said at the end.
+        if !config.get(LOGFILE).is_empty() {
+            log.warning(format!("Can't start: {taken}"));
+        }
+    })
 }
 
 fn open_listeners(config: &mut Config, log: &Logger) -> Result<Vec<Listener>, StartError> {
@@ -426,16 +426,25 @@ fn open_listeners(config: &mut Config, log: &Logger) -> Result<Vec<Listener>, St
 
 /// The ring of a server that was killed keeps its sockets for a moment longer than the process lives: an address in
 /// use is tried again for a while before it counts.
-fn bind_patiently<T>(mut bind: impl FnMut() -> Result<T, ListenError>) -> Result<T, ListenError> {
+fn bind_patiently<T>(bind: impl FnMut() -> Result<T, ListenError>) -> Result<T, ListenError> {
     const TRIES: u32 = 40;
+    patiently(TRIES, bind, ListenError::is_in_use)
+}
+
+/// Does it again while it fails with what may pass by itself.
+fn patiently<T, E>(
+    tries: u32,
+    mut work: impl FnMut() -> Result<T, E>,
+    may_pass: impl Fn(&E) -> bool,
+) -> Result<T, E> {
     const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
-    for _ in 0..TRIES {
-        match bind() {
-            Err(error) if error.is_in_use() => std::thread::sleep(PAUSE),
+    for _ in 0..tries {
+        match work() {
+            Err(error) if may_pass(&error) => std::thread::sleep(PAUSE),
             outcome => return outcome,
         }
     }
-    bind()
+    work()
 }
 
 /// `bio_cpulist`: for threads that are no core's.

@@ -1,12 +1,17 @@
 //! The files of the append-only directory, whatever the bytes: refused with a place, or read to an end that holds.
 
+use crate::scratch;
 use bolero::check;
 use pinion::base::crc::crc32c;
+use pinion::command_table::CommandTable;
 use pinion::persistence::aof::faults::Faults;
 use pinion::persistence::aof::format::{Header, START, encode_mark};
 use pinion::persistence::aof::manifest::Manifest;
 use pinion::persistence::aof::recovery::{Mercy, scan};
+use pinion::persistence::check_aof::check_commands;
+use pinion::persistence::load::trial;
 use pinion::shard::journal::record::{self, Decoded, Membership, Record, RecordWriter, number, sum};
+use std::sync::OnceLock;
 
 /// Random inputs after the corpus, without an engine.
 const ITERATIONS: usize = 3_000;
@@ -135,6 +140,79 @@ fn manifests() {
             let again = Manifest::parse(manifest.encode().as_bytes()).expect("we wrote it");
             assert_eq!(again.files("name"), manifest.files("name"));
             assert_eq!(again.generations, manifest.generations);
+        }
+    });
+}
+
+/// Commands as Redis writes them, of which the input says which, and then what is spoilt.
+fn commands_of(input: &[u8]) -> Vec<u8> {
+    const LINES: &[&[u8]] = &[
+        b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n",
+        b"*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n",
+        b"*1\r\n$5\r\nMULTI\r\n",
+        b"*1\r\n$4\r\nEXEC\r\n",
+        b"#TS:1700000000\r\n",
+        b"*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$1\r\n2\r\n$1\r\nb\r\n$1\r\n3\r\n",
+        b"*3\r\n$6\r\nRENAME\r\n$1\r\na\r\n$1\r\nb\r\n",
+        b"*1\r\n$8\r\nFLUSHALL\r\n",
+        b"*3\r\n$3\r\nDEL\r\n$1\r\na\r\n$1\r\nc\r\n",
+        b"*4\r\n$7\r\nPEXPIRE\r\n$1\r\na\r\n$3\r\n100\r\n$2\r\nNX\r\n",
+    ];
+    let (script, spoils) = input.split_at(input.len() / 2);
+    let mut file: Vec<u8> =
+        script.iter().flat_map(|step| LINES[usize::from(*step) % LINES.len()]).copied().collect();
+    for spoil in spoils.as_chunks::<4>().0 {
+        if file.is_empty() {
+            break;
+        }
+        let at = usize::from(u16::from_le_bytes([spoil[0], spoil[1]])) % file.len();
+        match spoil[2] % 8 {
+            0 => file.truncate(at),
+            1..4 => file[at] = spoil[3],
+            4 => file[at] ^= 1 << (spoil[3] % 8),
+            5 => file.insert(at, spoil[3]),
+            _ => _ = file.remove(at),
+        }
+    }
+    file
+}
+
+/// A file of commands is whole up to a place, and up to there it stays so.
+#[test]
+fn commands() {
+    check!().with_iterations(ITERATIONS).for_each(|input: &[u8]| {
+        for file in [input, &commands_of(input)] {
+            let report = check_commands(file);
+            assert!(report.size == file.len() as u64 && report.valid <= report.size);
+            assert!(report.problem.is_some() || report.valid == report.size);
+            let whole = check_commands(&file[..report.valid as usize]);
+            assert_eq!((whole.valid, whole.problem), (report.valid, None));
+        }
+    });
+}
+
+/// The same as a start loads them, for one shard and for several: what is kept of a file that is cut off is what a file
+/// has that ends there, and the check finds no fault with it.
+#[test]
+fn loaded_commands() {
+    static TABLE: OnceLock<CommandTable> = OnceLock::new();
+    let table = TABLE.get_or_init(|| pinion::commands::table(&[]));
+    check!().with_iterations(ITERATIONS / 10).for_each(|input: &[u8]| {
+        for file in [input, &commands_of(input)] {
+            // Several shards are threads, which take most of the time.
+            let several = input.len().is_multiple_of(16).then_some(3);
+            for shards in [Some(1), several].into_iter().flatten() {
+                let (kept, tail) = trial::commands(&scratch(file), table, shards, true);
+                let Ok(cut) = tail else { continue };
+                let end = cut.unwrap_or(file.len() as u64) as usize;
+                let (again, tail) = trial::commands(&scratch(&file[..end]), table, shards, false);
+                assert_eq!(tail.expect("nothing is cut off any more"), None);
+                assert_eq!(again, kept);
+                if cut.is_some() {
+                    assert!(trial::commands(&scratch(file), table, shards, false).1.is_err());
+                    assert!(check_commands(file).problem.is_some());
+                }
+            }
         }
     });
 }

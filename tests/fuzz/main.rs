@@ -9,3 +9,21 @@ mod listpack;
 mod rdb;
 mod readers;
 mod stream_node;
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+
+/// A file with these bytes, in memory if there is such a file system; until the next call by the same thread.
+fn scratch(bytes: &[u8]) -> PathBuf {
+    thread_local! {
+        static FILE: RefCell<File> =
+            RefCell::new(tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile()).expect("a file"));
+    }
+    FILE.with_borrow_mut(|file| {
+        file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(bytes)).expect("written");
+        PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+    })
+}

@@ -2,29 +2,48 @@
 
 use bolero::check;
 use pinion::base::{double, extended::Extended, glob};
-use pinion::resp::{Argv, Limits, Progress, ReplyParser, RequestParser, Value};
+use pinion::resp::{Argv, Limits, Progress, ProtocolError, ReplyParser, RequestParser, Value};
 use pinion::resp::{inline, parse_reply, reply_len};
 use pinion::types::encoding::Intset;
 
 /// Random inputs after the corpus, without an engine.
 const ITERATIONS: usize = 2_000;
 
-/// What a stream of requests comes to, as text.
-fn requests(stream: &[u8], piece: usize, limits: &Limits) -> Vec<String> {
+/// What a stream of requests comes to: the requests, what is left, and the error at its end.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Outcome {
+    /// Counts, and lengths before bytes: formatting took most of the time.
+    requests: Vec<u8>,
+    left: usize,
+    error: Option<ProtocolError>,
+}
+
+impl Outcome {
+    fn push(&mut self, argv: Argv<'_>) {
+        let mut put = |bytes: &[u8]| self.requests.extend_from_slice(bytes);
+        put(&argv.len().to_le_bytes());
+        for argument in argv.iter() {
+            put(&argument.len().to_le_bytes());
+            put(argument);
+        }
+    }
+}
+
+fn requests(stream: &[u8], piece: usize, limits: &Limits) -> Outcome {
     let (mut parser, mut ranges) = (RequestParser::new(), Vec::new());
     let (mut begin, mut end) = (0, 0);
-    let mut outcome = Vec::new();
+    let mut outcome = Outcome::default();
     loop {
         let bytes = &stream[begin..end];
         match parser.parse(bytes, &mut ranges, limits) {
             Ok(Progress::Complete { consumed }) => {
                 assert!(0 < consumed && consumed <= bytes.len() && !ranges.is_empty());
-                outcome.push(format!("{:?}", Argv::new(bytes, &ranges)));
+                outcome.push(Argv::new(bytes, &ranges));
                 begin += consumed;
             }
             Ok(Progress::Rewritten { consumed, argv }) => {
                 assert!(0 < consumed && consumed <= bytes.len() && !argv.is_empty());
-                outcome.push(format!("{argv:?}"));
+                outcome.push(argv.as_argv());
                 begin += consumed;
             }
             Ok(Progress::Empty { consumed }) => {
@@ -34,13 +53,14 @@ fn requests(stream: &[u8], piece: usize, limits: &Limits) -> Vec<String> {
             Ok(Progress::Incomplete { needed }) => {
                 assert!(needed != Some(0));
                 if end == stream.len() {
-                    outcome.push(format!("{} left", end - begin));
+                    outcome.left = end - begin;
                     return outcome;
                 }
                 end = stream.len().min(end + piece);
             }
             Err(error) => {
-                outcome.push(error.to_string());
+                assert!(!error.text().is_empty());
+                outcome.error = Some(error);
                 return outcome;
             }
         }

@@ -98,10 +98,20 @@ impl Feeds {
         doorbells: Arc<OnceLock<Vec<Doorbell>>>,
         progress: Arc<Progress>,
     ) -> (Self, Vec<Inbox>) {
+        Self::with_queues(QUEUE, shards, doorbells, progress)
+    }
+
+    /// With queues of this length.
+    pub(super) fn with_queues(
+        queue: usize,
+        shards: usize,
+        doorbells: Arc<OnceLock<Vec<Doorbell>>>,
+        progress: Arc<Progress>,
+    ) -> (Self, Vec<Inbox>) {
         let common = Arc::new(Common { progress, failure: Mutex::default(), failed: AtomicBool::new(false) });
         let (mut cores, mut inboxes) = (Vec::new(), Vec::new());
         for _ in 0..shards {
-            let (sender, jobs) = sync_channel(QUEUE);
+            let (sender, jobs) = sync_channel(queue);
             let asleep = Arc::new(AtomicBool::new(false));
             cores.push((sender, asleep.clone()));
             inboxes.push(Inbox { jobs, asleep, common: common.clone() });

@@ -28,6 +28,7 @@ mod seat;
 mod segments;
 mod snapshot;
 mod source;
+pub mod trial;
 
 pub use error::{LoadError, Remedy};
 pub use feeds::{Feeds, Inbox, Job};
@@ -35,6 +36,7 @@ pub use progress::{LoadFigures, Progress};
 pub use reload::{Outcome, ReloadOrder, Which};
 pub use seat::{Seat, slice};
 pub use segments::Segment;
+pub use snapshot::SnapshotPolicy;
 pub use source::{AppendOnly, Source};
 
 use super::rdb::reader::has_magic;
@@ -45,7 +47,7 @@ use crate::config::parameter::{AOF_LOAD_TRUNCATED, DATABASES, KEY_LOAD_DELAY, RD
 use crate::session::Shared;
 use reader::Reader;
 use resp::{Tail, TailPolicy};
-use snapshot::{SnapshotFeeder, SnapshotPolicy};
+use snapshot::SnapshotFeeder;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -2,8 +2,8 @@
 
 use super::feeds::{Feeds, Job};
 use super::reader::Reader;
-use super::resp::{Tail, TailPolicy, feed};
-use super::snapshot::{SnapshotFeeder, SnapshotPolicy};
+use super::snapshot::SnapshotFeeder;
+use super::trial::{self, Commands, DATABASES};
 use super::{Delay, LoadError, Progress};
 use crate::base::UnixMillis;
 use crate::base::crc::crc64;
@@ -15,41 +15,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-const DATABASES: usize = 16;
-
-type Commands = Vec<Vec<Vec<u8>>>;
-
 fn table() -> &'static CommandTable {
     static TABLE: OnceLock<CommandTable> = OnceLock::new();
     TABLE.get_or_init(|| crate::commands::table(&[]))
 }
 
-/// What the cores would get: the commands of each shard in order, with the database as the first word.
-fn load(path: &Path, shards: usize, policy: TailPolicy) -> (Vec<Commands>, Result<Tail, LoadError>) {
-    let (feeds, inboxes) = Feeds::new(shards, Arc::default(), Arc::new(Progress::default()));
-
-    std::thread::scope(|scope| {
-        let cores: Vec<_> = inboxes
-            .into_iter()
-            .map(|inbox| {
-                scope.spawn(move || {
-                    let mut commands: Commands = Vec::new();
-                    for job in inbox.jobs {
-                        let Job::Commands(batch) = job else { panic!("only commands are sent") };
-                        commands.extend(batch.items().iter().map(|item| {
-                            let db = item.db.to_string().into_bytes();
-                            std::iter::once(db).chain(batch.argv(item).iter().map(<[u8]>::to_vec)).collect()
-                        }));
-                    }
-                    commands
-                })
-            })
-            .collect();
-        let mut reader = Reader::open(path).expect("it was written");
-        let tail = feed(&mut reader, &feeds, table(), DATABASES, policy, &Delay(None));
-        drop(feeds);
-        (cores.into_iter().map(|core| core.join().expect("no panic")).collect(), tail)
-    })
+/// What the cores would get, and where the file was cut off.
+fn load(
+    path: &Path,
+    shards: usize,
+    allow_truncated: bool,
+) -> (Vec<Commands>, Result<Option<u64>, LoadError>) {
+    trial::commands(path, table(), shards, allow_truncated)
 }
 
 fn encode(words: &[&str]) -> Vec<u8> {
@@ -97,17 +74,16 @@ fn commands_cut_at_every_byte() {
         if end > multi && end < exec {
             end = multi;
         }
-        let policy = TailPolicy { allow_truncated: true, is_last: true };
-        let (commands, tail) = load(&path, 1, policy);
+        let (commands, tail) = load(&path, 1, true);
         let text = |command: &Vec<Vec<u8>>| {
             command.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ")
         };
         let commands: Vec<String> = commands[0].iter().map(text).collect();
         assert_eq!(commands, expected, "cut at {cut}");
-        let expected = if end == cut { Tail::Whole } else { Tail::CutAt(end as u64) };
+        let expected = (end != cut).then_some(end as u64);
         assert_eq!(tail.expect("cuts are allowed"), expected, "cut at {cut}");
 
-        let (_, strict) = load(&path, 1, TailPolicy { allow_truncated: false, is_last: true });
+        let (_, strict) = load(&path, 1, false);
         assert_eq!(strict.is_err(), end != cut, "cut at {cut}");
     }
 }
@@ -122,7 +98,7 @@ fn damaged_commands_are_refused_or_read() {
             let mut damaged = whole.clone();
             damaged[at] ^= 1 << bit;
             std::fs::write(&path, &damaged).expect("written");
-            let (_, tail) = load(&path, 3, TailPolicy { allow_truncated: true, is_last: true });
+            let (_, tail) = load(&path, 3, true);
             if let Err(error) = tail {
                 assert!(error.to_string().contains("at offset"), "{error}");
             }
@@ -145,8 +121,8 @@ fn each_shard_gets_its_own_in_order() {
     bytes.extend(encode(&["SET", "k1", "last"]));
     std::fs::write(&path, &bytes).expect("written");
     for shards in [1, 2, 5] {
-        let (commands, tail) = load(&path, shards, TailPolicy { allow_truncated: false, is_last: true });
-        assert_eq!(tail.expect("whole"), Tail::Whole);
+        let (commands, tail) = load(&path, shards, false);
+        assert_eq!(tail.expect("whole"), None);
         let mut last: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         for (shard, commands) in commands.iter().enumerate() {
             for command in commands {
@@ -167,16 +143,10 @@ fn load_snapshot(path: &Path, verify: bool) -> Result<(Shard, u64), LoadError> {
     let (feeds, mut inboxes) = Feeds::new(1, Arc::default(), Arc::new(Progress::default()));
     let inbox = inboxes.remove(0);
     let mut shard = Shard::new(DATABASES, [1, 2, 3, 4]);
-    let policy = SnapshotPolicy {
-        databases: DATABASES,
-        verify,
-        expired_before: Some(UnixMillis(1_000_000)),
-        merge: false,
-    };
     std::thread::scope(|scope| {
         let feeder = scope.spawn(move || {
             let mut reader = Reader::open(path).expect("it was written");
-            SnapshotFeeder::new(&mut reader, &feeds, policy, &Delay(None)).run()
+            SnapshotFeeder::new(&mut reader, &feeds, trial::policy(verify), &Delay(None)).run()
         });
         let mut failure = None;
         for job in inbox.jobs {
