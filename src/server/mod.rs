@@ -39,6 +39,7 @@ use cli::{Export, Request, Start};
 use core_main::CorePlan;
 use durable_start::Beginning;
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
