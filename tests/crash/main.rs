@@ -12,9 +12,10 @@ mod support;
 mod writer;
 
 use pinion::base::random::Random;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::{Program, Server};
+use support::{Client, Program, Server};
 use writer::Writer;
 
 const WRITERS: usize = 8;
@@ -42,6 +43,8 @@ fn round(
             let stop = &stop;
             scope.spawn(move || writer.write(address, stop));
         }
+        let is_over = &stop;
+        scope.spawn(move || move_connections(address, is_over));
         // Rewrites and dumps are under way, or are not: what it says does not matter.
         let saving = ["BGREWRITEAOF", "BGSAVE", "PING"][random.index(3)];
         let before = random.below(length.as_millis() as u64);
@@ -61,6 +64,24 @@ fn round(
     let old_enough = killed.checked_sub(grace).expect("the machine runs longer than that");
     for writer in writers.iter_mut() {
         writer.check(&mut client, old_enough);
+    }
+}
+
+/// Connections go from core to core while they write.
+fn move_connections(address: SocketAddr, stop: &AtomicBool) {
+    let Ok(mut client) = Client::connect(address) else { return };
+    let mut core = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(reply) = client.try_command(&["CLIENT", "LIST"]) else { return };
+        let text = reply.to_text();
+        for id in text.lines().filter_map(|line| line.strip_prefix("id=")?.split(' ').next()) {
+            core += 1;
+            // There may be only one core, or the connection may have ended: what it says does not matter.
+            let target = (core % 4).to_string();
+            if client.try_command(&["DEBUG", "PINION-MOVE-CLIENT", id, &target]).is_err() {
+                return;
+            }
+        }
     }
 }
 

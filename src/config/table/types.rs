@@ -18,7 +18,8 @@ pub(super) const PARAMETERS: &[Declaration] = &[
         .extremes(&["-5", "-1", "1"])
         .implemented(),
     Declaration::integer("list-compress-depth", "0", "Nodes at each end of a list that stay uncompressed.")
-        .extremes(&["1"]),
+        .extremes(&["1"])
+        .implemented(),
     Declaration::integer("set-max-intset-entries", "512", "Members of a set of integers only.")
         .bounds(0, LONG_MAX)
         .extremes(&["0"])
