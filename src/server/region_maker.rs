@@ -1,14 +1,21 @@
 //! The one thread that touches memory for the shards before they need it (`keyspace::RegionStock` says why).
 //!
 //! It sleeps until a shard asks, so that an idle or empty server has nothing of it. It is not bound to a core and
-//! runs only where a CPU has nothing else to do, since a core that wakes up must not wait until 2 MiB are cleared. A shard
-//! that outruns it touches its memory itself, which INFO counts as `mem_regions_late`. The memory is of the node of the shard,
+//! stands back behind the shards: where all CPUs are busy it gets a small share of them, and a shard that outruns
+//! it touches its memory itself, which INFO counts as `mem_regions_late`. It does not stand back altogether (SCHED_IDLE), as the
+//! threads of a snapshot do: a server that is filled with all CPUs busy would have no huge pages at all, and its first fork
+//! would take four times as long. But it rests after each region, so that a core which waits for the CPU has it then. The memory is of the node of the shard,
 //! whichever CPU this thread runs on.
 
+use super::process;
 use crate::keyspace::RegionStock;
 use crate::persistence::child;
 use std::io;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// After each region.
+const REST: Duration = Duration::from_micros(50);
 
 /// Starts the thread on these CPUs, or on those of the caller if there are none; it ends when all shards have. The
 /// stocks are for the shards, one each.
@@ -18,7 +25,7 @@ use std::sync::{Arc, mpsc};
 pub fn start(shards: usize, cpus: Vec<usize>) -> io::Result<Vec<Arc<RegionStock>>> {
     let (give, given) = mpsc::channel::<Vec<Arc<RegionStock>>>();
     let work = move || {
-        child::run_when_idle();
+        process::stand_back();
         child::run_on(&cpus);
         if let Ok(stocks) = given.recv() {
             make(&stocks);
@@ -40,7 +47,10 @@ fn make(stocks: &[Arc<RegionStock>]) {
     while !stocks.iter().all(|stock| stock.is_ended()) {
         let mut made = false;
         for stock in stocks {
-            made |= stock.make();
+            if stock.make() {
+                made = true;
+                std::thread::sleep(REST);
+            }
         }
         if !made {
             // Whoever asked since then has left a token, with which this returns at once.
