@@ -162,6 +162,10 @@ impl AppendOnly {
             }
             Ok(Err(errand)) | Err(errand) => dispatch.leave(shard, errand),
         }
+        if !core.shard.appender.is_on() {
+            // Switched off meanwhile: this was left open for it.
+            self.files.close_before(ring, u64::MAX);
+        }
     }
 
     /// Takes in what other cores have left to this one, and tells those who wait what has become durable.

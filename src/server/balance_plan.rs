@@ -1,8 +1,10 @@
 //! Which core should give connections to which other: the decision, without clock, files or threads.
 //!
 //! A core whose thread waits for its CPU keeps its clients waiting for as long, a scheduler's slice each time, though
-//! another CPU may be idle. So its connections go where there is room. When that is over they come back, but only if they
-//! are needed elsewhere too little: where nobody is short of a CPU, nothing moves.
+//! another CPU may be idle. So its connections go where there is room. All of them: a thread that waits for its CPU holds its
+//! shard meanwhile, which nobody can borrow then, so that even a few connections left behind keep everybody waiting. For
+//! that reason a full core takes them too, if it has its CPU for itself. When the load has gone they come back, but only if
+//! the cores they are on are short of CPU: where nobody is, nothing moves.
 //!
 //! | a core | by | becomes |
 //! |---|---|---|
@@ -50,9 +52,14 @@ const OUTSIDE: f64 = 0.15;
 /// is known more exactly.
 const ROOM: f64 = 0.03;
 const FULL: f64 = 0.97;
-/// A core has its CPU to itself again where so much of it is idle, and its thread waits for less than this.
-const CALM_IDLE: f64 = 0.25;
+/// A connection or two more, and the core would be empty: no more halves.
+const FEW: usize = 4;
+/// A core has its CPU to itself again where so much of it is idle, and its thread waits for less than this. A client on the
+/// same machine leaves some of its CPU idle while it waits for replies; that is of no use to us.
+const CALM_IDLE: f64 = 0.5;
 const CALM_WAITED: f64 = 0.05;
+/// Periods of calm before a core that is taken is given connections of one that waits.
+const SETTLED: u32 = 5;
 /// Only a core as busy as this is short of CPU, and only one that has so much less to do can help.
 const CROWDED: f64 = 0.92;
 const UNEVEN: f64 = 0.20;
@@ -184,14 +191,19 @@ impl Plan {
         }
         let may_take = |to: &usize| {
             let (other, seen) = (&self.cores[*to], readings[*to]);
-            let has_room = room[*to] > ROOM && seen.ran < FULL;
-            other.cpu != core.cpu && !busy[*to] && has_room && seen.waited < reading.waited / 2.0
+            // Where others use now this CPU and now that one, connections would follow them about.
+            let is_sure = !other.taken || other.calm >= SETTLED;
+            let has_room = room[*to] > ROOM && seen.ran < FULL && is_sure;
+            let is_its_own = other.outside < OUTSIDE && !other.taken;
+            let waits_less = seen.waited < reading.waited / 2.0;
+            other.cpu != core.cpu && !busy[*to] && waits_less && (has_room || is_its_own)
         };
         let to = (0..readings.len()).filter(may_take).max_by(|a, b| room[*a].total_cmp(&room[*b]))?;
         // What it would run if it were let. Clients that are served faster ask for more: not all at once unless there is
         // room for all.
         let wanted = reading.ran + reading.waited;
-        let share = (room[to] / wanted).clamp(0.5, 1.0);
+        let least = if reading.connections <= FEW { 1.0 } else { 0.5 };
+        let share = (room[to] / wanted).clamp(least, 1.0);
         let cpu = self.cores[to].cpu;
         for (other, left) in self.cores.iter().zip(room) {
             if other.cpu == cpu {

@@ -3,7 +3,7 @@
 //! Written through the page cache: lines have no blocks. A thread fills a buffer with the commands of some keys, begun by
 //! a SELECT, and writes it where the file ends at that moment; keys do not depend on each other.
 
-use super::pace::Pace;
+use super::pace::{self, Pace};
 use super::{COW_EVERY, Frozen, Piece, SnapshotOptions, Target, delay, pieces};
 use crate::persistence::child::{self, Report};
 use crate::resp::Argv;
@@ -45,9 +45,9 @@ pub(super) fn write(
         end: AtomicU64::new(0),
     };
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
-    let threads = if options.key_delay_us == 0 { cpus.min(THREADS_MAX) } else { 1 };
+    let threads = pace::threads(cpus.min(THREADS_MAX).min(job.pieces.len()), shards.len(), options);
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.min(job.pieces.len()))
+        let others: Vec<_> = (1..threads)
             // Without the further threads it takes longer.
             .filter_map(|_| {
                 let builder = std::thread::Builder::new().name("pinion-bgsave".into());
@@ -60,7 +60,7 @@ pub(super) fn write(
                 builder.spawn_scoped(scope, work).ok()
             })
             .collect();
-        let own = job.run(Pace::new(options.rests()));
+        let own = job.run(Pace::new(options.in_child && threads > 1));
         let failed = |_| Err(io::Error::other("a thread that writes has panicked"));
         others.into_iter().fold(own, |all, other| all.and(other.join().unwrap_or_else(failed)))
     })?;

@@ -87,13 +87,6 @@ pub struct SnapshotOptions {
     pub in_child: bool,
 }
 
-impl SnapshotOptions {
-    /// Whether the first thread leaves the CPUs to others now and then; if it is told to sleep it does already.
-    fn rests(&self) -> bool {
-        self.in_child && self.key_delay_us == 0
-    }
-}
-
 /// Why there is no dump, in the words of the log.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
@@ -273,8 +266,7 @@ fn write(
     };
     // While some wait for the disk the others work.
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
-    let threads = if options.key_delay_us == 0 { (2 * cpus).min(THREADS_MAX) } else { 1 };
-    let threads = threads.min(job.pieces.len().max(1));
+    let threads = pace::threads((2 * cpus).min(THREADS_MAX).min(job.pieces.len()), shards.len(), options);
     let work = || {
         if options.in_child {
             child::run_when_idle();
@@ -288,7 +280,7 @@ fn write(
             // Without the further threads it takes longer.
             let _ = std::thread::Builder::new().name("pinion-bgsave".into()).spawn_scoped(scope, work);
         }
-        job.run(Pace::new(options.rests()));
+        job.run(Pace::new(options.in_child && threads > 1));
     });
     if let Some(error) = job.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);

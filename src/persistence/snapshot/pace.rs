@@ -18,6 +18,7 @@
 //! | 1 ms, 6 ms | 2.3 | 0.56 | 0.7 |
 //! | no first thread: only where a CPU is idle | 2.5 | 0.57 | 1.3 |
 
+use super::SnapshotOptions;
 use std::time::{Duration, Instant};
 
 /// The longest that the first thread keeps a CPU which others may want.
@@ -26,6 +27,16 @@ const STEP: Duration = Duration::from_micros(1500);
 const REST: Duration = Duration::from_millis(2);
 /// Keys between two looks at the clock.
 const LOOK_KEYS: u32 = 16;
+/// Less than this for each shard, of which an empty one has half, is written by one thread, which does not rest: the others
+/// have to get a CPU at least to end.
+const ALONE_BYTES: u64 = 4 << 20;
+
+/// How many threads are to write so many shards, of at most `threads`.
+pub fn threads(threads: usize, shards: usize, options: &SnapshotOptions) -> usize {
+    let is_little = options.used_memory < ALONE_BYTES * shards as u64;
+    let is_alone = options.key_delay_us != 0 || options.in_child && is_little;
+    if is_alone { 1 } else { threads.max(1) }
+}
 
 /// The steps of one thread.
 pub struct Pace {
