@@ -8,7 +8,7 @@
 //!
 //! | a core | by | becomes |
 //! |---|---|---|
-//! | free | its thread waits, others use its CPU | taken: it gives connections away, and is given none |
+//! | free | its thread waits, others use its CPU | taken: it gives connections away, and gets no new ones |
 //! | taken | enough periods of calm in a row, `trial` of them | free |
 //! | free | crowded, while the CPU of another free one is idle | free; it gives some of its connections to that one |
 //!
@@ -16,7 +16,9 @@
 //!   P1  In one period a core gives to one other at most, and none both gives and is given to.
 //!   P2  Each time that a core is taken again soon after it was freed, its next trial is twice as long: what is tried in
 //!       vain is tried ever more rarely.
-//!   P3  What was moved only for an even load does not go back the same way for a while.
+//!   P3  Where others use now this CPU and now that one, connections do not follow them about: each time that one is
+//!       given some which gave some away lately, the pause behind it is twice as long.
+//!   P4  What was moved only for an even load does not go back the same way for a while.
 
 /// What was seen of one core in one period, as shares of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,8 +60,10 @@ const FEW: usize = 4;
 /// same machine leaves some of its CPU idle while it waits for replies; that is of no use to us.
 const CALM_IDLE: f64 = 0.5;
 const CALM_WAITED: f64 = 0.05;
-/// Periods of calm before a core that is taken is given connections of one that waits.
-const SETTLED: u32 = 5;
+/// A core that is given connections so few periods after it gave some away rests then, and so does who gives; at most so
+/// many periods.
+const REVERSAL: u64 = 200;
+const PAUSE_MAX: u64 = 100;
 /// Only a core as busy as this is short of CPU, and only one that has so much less to do can help.
 const CROWDED: f64 = 0.92;
 const UNEVEN: f64 = 0.20;
@@ -88,6 +92,11 @@ struct Core {
     evened: Option<u64>,
     /// Who gave it connections in that, if it was given some.
     given_by: Option<usize>,
+    /// When it gave connections away last because it had to wait.
+    gave: Option<u64>,
+    /// How long the pause behind the last reversal was, and until when it is (P3).
+    pause: u64,
+    pauses_until: u64,
     /// Of the last few periods: the system tells it in steps of a hundredth of a second.
     idle: f64,
     outside: f64,
@@ -110,6 +119,9 @@ impl Plan {
             freed: None,
             evened: None,
             given_by: None,
+            gave: None,
+            pause: 0,
+            pauses_until: 0,
             idle: 0.0,
             outside: 0.0,
         };
@@ -133,6 +145,7 @@ impl Plan {
         let mut shifts = Vec::new();
         for from in 0..readings.len() {
             if let Some(shift) = self.away(readings, from, &busy, &mut room) {
+                self.note_gift(from, shift.to);
                 (busy[shift.from], busy[shift.to]) = (true, true);
                 shifts.push(shift);
             }
@@ -183,17 +196,31 @@ impl Plan {
         }
     }
 
+    fn note_gift(&mut self, from: usize, to: usize) {
+        let period = self.period;
+        let is_recent = |gave: Option<u64>| gave.is_some_and(|then| period - then < REVERSAL);
+        if is_recent(self.cores[to].gave) {
+            let longest = self.cores[from].pause.max(self.cores[to].pause);
+            let pause = (longest * 2).clamp(1, PAUSE_MAX);
+            for core in [from, to] {
+                (self.cores[core].pause, self.cores[core].pauses_until) = (pause, period + pause);
+            }
+        } else if !is_recent(self.cores[from].gave) {
+            self.cores[from].pause = 0;
+        }
+        self.cores[from].gave = Some(period);
+    }
+
     /// Away from a core that waits.
     fn away(&self, readings: &[Reading], from: usize, busy: &[bool], room: &mut [f64]) -> Option<Shift> {
         let (core, reading) = (&self.cores[from], readings[from]);
-        if core.pressed < PRESSED || busy[from] || reading.connections == 0 {
+        let pauses = self.period <= core.pauses_until;
+        if core.pressed < PRESSED || pauses || busy[from] || reading.connections == 0 {
             return None;
         }
         let may_take = |to: &usize| {
             let (other, seen) = (&self.cores[*to], readings[*to]);
-            // Where others use now this CPU and now that one, connections would follow them about.
-            let is_sure = !other.taken || other.calm >= SETTLED;
-            let has_room = room[*to] > ROOM && seen.ran < FULL && is_sure;
+            let has_room = room[*to] > ROOM && seen.ran < FULL;
             let is_its_own = other.outside < OUTSIDE && !other.taken;
             let waits_less = seen.waited < reading.waited / 2.0;
             other.cpu != core.cpu && !busy[*to] && waits_less && (has_room || is_its_own)
