@@ -34,9 +34,7 @@ impl Connections {
 
     #[cold]
     fn begin(&self, core: &mut CoreState, order: MoveOrder) {
-        let now = core.now.unix.0;
-        let is_busy = |client: &Client| now.saturating_sub(client.last_interaction.0) <= BUSY_MS;
-        let busy = core.clients.iter().filter(|(_, client)| is_busy(client)).count() as u64;
+        let busy = busy(core).count() as u64;
         let count = (busy * order.share / WHOLE).max(u64::from(order.at_least_one)).min(busy) as usize;
         if count > 0 && order.to < core.cores && order.to != core.index {
             core.departures.some = Some((count, order.to));
@@ -60,9 +58,7 @@ impl Connections {
         });
         core.departures.named = named;
         if let Some((mut count, to)) = core.departures.some {
-            let oldest = core.now.unix.0.saturating_sub(BUSY_MS);
-            let busy = core.clients.iter().filter(|(_, client)| client.last_interaction.0 >= oldest);
-            let keys: Vec<ClientKey> = busy.map(|(key, _)| key).collect();
+            let keys: Vec<ClientKey> = busy(core).collect();
             for key in keys {
                 if count == 0 {
                     break;
@@ -123,6 +119,12 @@ impl Connections {
         let stream = ring.attach(socket);
         self.open(stream, key);
     }
+}
+
+/// Clients that have said something lately.
+fn busy(core: &CoreState) -> impl Iterator<Item = ClientKey> {
+    let oldest = core.now.unix.0.saturating_sub(BUSY_MS);
+    core.clients.iter().filter(move |(_, client)| client.last_interaction.0 >= oldest).map(|(key, _)| key)
 }
 
 /// Whether nothing ties a connection to its core. Everything that a connection and a client have is named here, so that

@@ -226,7 +226,6 @@ impl Dispatch {
             waiting.for_each(|other| self.links.send(other, Message::Durable(news.clone())));
             return;
         }
-        drop(waiting);
         let own = self.links.own();
         for other in (0..self.links.cores()).filter(|other| *other != own) {
             self.links.send(other, Message::Durable(news.clone()));

@@ -18,7 +18,7 @@ use crate::persistence::aof::appender::{Appender, Errand};
 use crate::persistence::aof::log::Log;
 use crate::persistence::aof::segment::{Action, Completion, Policy};
 use crate::persistence::append_only::WAITING_BYTES_MAX;
-use crate::session::{CoreState, Shared};
+use crate::session::{CoreState, Partition, Shared};
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -146,9 +146,7 @@ impl AppendOnly {
                 return Err(errand);
             }
             carry_out(&mut partition.appender, errand, now_ms);
-            partition.collect(false, now_ms);
-            let log = partition.appender.log().expect("it is on");
-            let is_well = self.files.act(shared, ring, shard, log, now_ms);
+            let is_well = self.files.write(shared, ring, shard, partition, now_ms);
             Ok((partition.appender.news(waited_for), is_well))
         });
         match done {
@@ -206,9 +204,8 @@ impl AppendOnly {
             core.shard.appender.log().expect("it is on").set_policy(policy);
             core.acknowledge.switch(policy == Policy::Always);
         }
-        core.shard.collect(false, now_ms);
+        self.files.write(&core.shared, ring, core.index, &mut core.shard, now_ms);
         let log = core.shard.appender.log().expect("it is on");
-        self.files.act(&core.shared, ring, core.index, log, now_ms);
         self.files.close_before(ring, log.oldest_generation());
         self.show(core);
     }
@@ -219,12 +216,7 @@ impl AppendOnly {
         let mut leaves = false;
         while let Some(shard) = dispatch.next_journalled() {
             let written = dispatch.with_borrowed(shard, (), |partition, ()| {
-                if !partition.appender.is_calm() {
-                    return false;
-                }
-                partition.collect(false, now_ms);
-                let log = partition.appender.log().expect("it is on");
-                self.files.act(&core.shared, ring, shard, log, now_ms)
+                partition.appender.is_calm() && self.files.write(&core.shared, ring, shard, partition, now_ms)
             });
             if written != Ok(true) {
                 dispatch.leave(shard, Errand::Look);
@@ -342,6 +334,20 @@ impl OpenSegments {
         let segment = self.open.iter_mut().find(is_of)?;
         segment.under_way -= 1;
         Some((segment.shard, segment.generation, segment.ahead == file))
+    }
+
+    /// Writes what a shard has journalled, as far as that is due; whether all of it could be handed to the ring.
+    fn write(
+        &mut self,
+        shared: &Shared,
+        ring: &mut Ring,
+        shard: usize,
+        partition: &mut Partition,
+        now_ms: u64,
+    ) -> bool {
+        partition.collect(false, now_ms);
+        let log = partition.appender.log().expect("it is on");
+        self.act(shared, ring, shard, log, now_ms)
     }
 
     /// Hands the ring what a shard's log wants done; whether all of it could be.
