@@ -37,10 +37,11 @@ const READ_SLACK: usize = 64;
 
 const USAGE: &str = "usage: load [--host H] [--port N] [--command get|set|mset|mget|exec|ping] [--keys N] [--value-bytes N]
             [--multi N] [--pipeline N] [--connections N] [--threads N] [--cpus LIST] [--seconds S] [--warmup S]
-            [--server-pid PID] [--seed N] [--fill] [--request TEMPLATE --expect PREFIX]
+            [--server-pid PID] [--seed N] [--slow-ms MS] [--fill] [--request TEMPLATE --expect PREFIX]
   --fill        write every key once, in order, and stop
   --multi       keys per MSET or MGET, SETs of one slot per EXEC, at most 10 (10)
-  --server-pid  also report that process's CPU time over the measured interval";
+  --server-pid  also report that process's CPU time over the measured interval
+  --slow-ms     also report each batch that took longer: when it ended (CLOCK_MONOTONIC, seconds), and its milliseconds";
 
 fn main() {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -83,6 +84,8 @@ struct Options {
     warmup: f64,
     server_pid: Option<i32>,
     seed: u64,
+    /// Batches that take longer are told one by one.
+    slow: Option<Duration>,
     fill: bool,
     template: Option<Template>,
 }
@@ -135,6 +138,13 @@ impl Options {
                 format!("--server-pid: {error}")
             })?,
             seed: number(&mut given, "--seed", 1)?,
+            slow: match number(&mut given, "--slow-ms", 0.0)? {
+                0.0 => None,
+                milliseconds => Some(
+                    Duration::try_from_secs_f64(milliseconds / 1e3)
+                        .map_err(|error| format!("--slow-ms: {error}"))?,
+                ),
+            },
             fill,
             template,
         };
@@ -213,12 +223,13 @@ fn run(options: &Options) -> Result<String, String> {
             shared.stop.store(true, Ordering::Relaxed);
         }
 
-        let mut latencies = new_histogram();
+        let mut all = Tally::new();
         for worker in workers {
-            let histogram = worker.join().map_err(|_| "a thread panicked".to_string())??;
-            latencies.add(histogram).expect("all histograms have the same bounds");
+            let tally = worker.join().map_err(|_| "a thread panicked".to_string())??;
+            all.latencies.add(tally.latencies).expect("all histograms have the same bounds");
+            all.slow.extend(tally.slow);
         }
-        Ok(report(options, &before, &after, &latencies))
+        Ok(report(options, &before, &after, &all))
     })
 }
 
@@ -253,7 +264,7 @@ impl Moment {
     }
 }
 
-fn report(options: &Options, before: &Moment, after: &Moment, latencies: &Histogram<u64>) -> String {
+fn report(options: &Options, before: &Moment, after: &Moment, tally: &Tally) -> String {
     let seconds = (after.at - before.at).as_secs_f64();
     let operations = after.operations - before.operations;
     let per_operation = |ns: u64| ns as f64 / operations.max(1) as f64;
@@ -266,7 +277,8 @@ fn report(options: &Options, before: &Moment, after: &Moment, latencies: &Histog
     );
     if !options.fill {
         for (name, quantile) in [("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999), ("max_us", 1.0)] {
-            let _ = write!(json, ", \"{name}\": {:.1}", latencies.value_at_quantile(quantile) as f64 / 1e3);
+            let _ =
+                write!(json, ", \"{name}\": {:.1}", tally.latencies.value_at_quantile(quantile) as f64 / 1e3);
         }
     }
     let client_ns = after.client_ns - before.client_ns;
@@ -284,8 +296,43 @@ fn report(options: &Options, before: &Moment, after: &Moment, latencies: &Histog
             (after - before) as f64 / 1e9 / seconds
         );
     }
+    if options.slow.is_some() {
+        let batches: Vec<String> = tally
+            .slow
+            .iter()
+            .map(|slow| format!("[{:.6}, {:.3}]", slow.ended_ns as f64 / 1e9, slow.ns as f64 / 1e6))
+            .collect();
+        let _ = write!(json, ", \"slow_ms\": [{}]", batches.join(", "));
+    }
     json.push('}');
     json
+}
+
+/// What a thread has measured.
+struct Tally {
+    latencies: Histogram<u64>,
+    slow: Vec<SlowBatch>,
+}
+
+/// One that took longer than `--slow-ms`.
+struct SlowBatch {
+    /// Of the clock that other processes read too.
+    ended_ns: u64,
+    ns: u64,
+}
+
+impl Tally {
+    fn new() -> Tally {
+        Tally { latencies: new_histogram(), slow: Vec::new() }
+    }
+
+    fn record(&mut self, elapsed: Duration, options: &Options) {
+        let ns = elapsed.as_nanos() as u64;
+        self.latencies.saturating_record_n(ns.max(1), options.pipeline as u64);
+        if options.slow.is_some_and(|slow| elapsed > slow) {
+            self.slow.push(SlowBatch { ended_ns: read_clock(libc::CLOCK_MONOTONIC), ns });
+        }
+    }
 }
 
 fn new_histogram() -> Histogram<u64> {
@@ -423,12 +470,7 @@ struct Connection {
     scanner: Scanner,
 }
 
-fn work(
-    options: &Options,
-    shared: &Shared,
-    operations: &AtomicU64,
-    index: usize,
-) -> Result<Histogram<u64>, String> {
+fn work(options: &Options, shared: &Shared, operations: &AtomicU64, index: usize) -> Result<Tally, String> {
     if !options.cpus.is_empty() {
         pin(options.cpus[index % options.cpus.len()])?;
     }
@@ -438,7 +480,7 @@ fn work(
     let share =
         options.connections / options.threads + usize::from(index < options.connections % options.threads);
     let mut keys = KeySource::new(options, shared, index as u64);
-    let mut latencies = new_histogram();
+    let mut tally = Tally::new();
     let poll = Poll::new()?;
 
     let mut connections = Vec::with_capacity(share);
@@ -496,8 +538,7 @@ fn work(
             let now = Instant::now();
             operations.store(operations.load(Ordering::Relaxed) + options.pipeline as u64, Ordering::Relaxed);
             if shared.measuring.load(Ordering::Relaxed) {
-                let elapsed_ns = (now - connection.started).as_nanos() as u64;
-                latencies.saturating_record_n(elapsed_ns.max(1), options.pipeline as u64);
+                tally.record(now - connection.started, options);
             }
             if connection.begin(plan, template, &mut keys, now) {
                 connection.flush(&poll, token)?;
@@ -507,7 +548,7 @@ fn work(
             }
         }
     }
-    Ok(latencies)
+    Ok(tally)
 }
 
 impl Connection {

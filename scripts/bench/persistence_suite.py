@@ -16,6 +16,8 @@ CONNECTIONS = 50
 LOAD_SECONDS = 8
 WARMUP_SECONDS = 2
 SAVE_SECONDS_MAX = 120
+# Requests that take longer are looked at one by one: which of them ran while the save did.
+SLOW_MS = 1
 
 IDLE = "persistence/bgsave/idle"
 UNDER_LOAD = "persistence/bgsave/set"
@@ -23,7 +25,9 @@ NAMES = (IDLE, UNDER_LOAD)
 # Each with the ratio to the reference that is aimed at, and whether more is better.
 COLUMNS = {
     IDLE: (("seconds", 0.35), ("freeze_ms", 0.3), ("file_mb", None)),
-    UNDER_LOAD: (("seconds", 0.35), ("freeze_ms", 0.3), ("worst_ms", 0.5), ("cow_mb", 0.5), ("ops_per_second", -1.3)),
+    # `worst_ms` is of the requests while the save ran, `worst_of_all_ms` of the whole time of the load.
+    UNDER_LOAD: (("seconds", 0.35), ("freeze_ms", 0.3), ("worst_ms", 0.5), ("worst_of_all_ms", None), ("cow_mb", 0.5),
+                 ("ops_per_second", -1.3)),
 }
 
 
@@ -72,6 +76,7 @@ def save(server):
     with open(f"{server.directory}/dump.rdb", "rb") as dump:
         file_bytes = dump.seek(0, 2)
     return {
+        "began": started,
         "seconds": seconds,
         "freeze_ms": int(freeze_us) / 1000,
         "cow_mb": int(field(server, "persistence", "rdb_last_cow_size")) / 2**20,
@@ -82,7 +87,8 @@ def save(server):
 
 def save_under_load(server, loader, options):
     command = [loader, "--port", server.port, "--command", "set", "--keys", options.persistence_keys, "--value-bytes", VALUE_BYTES,
-               "--pipeline", 1, "--connections", CONNECTIONS, "--seconds", LOAD_SECONDS, "--warmup", WARMUP_SECONDS]
+               "--pipeline", 1, "--connections", CONNECTIONS, "--seconds", LOAD_SECONDS, "--warmup", WARMUP_SECONDS,
+               "--slow-ms", SLOW_MS]
     command = ["taskset", "-c", str(options.client_cpu), *map(str, command)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
         time.sleep(WARMUP_SECONDS + 0.5)
@@ -90,7 +96,11 @@ def save_under_load(server, loader, options):
         output, _ = client.communicate()
     if client.returncode != 0:
         raise SystemExit(f"bench: {shlex.join(command)} failed")
-    return {**sample, "worst_ms": json.loads(output)["max_us"] / 1000}
+    load = json.loads(output)
+    began, ended = sample["began"], sample["began"] + sample["seconds"]
+    # Both clocks are CLOCK_MONOTONIC.
+    during = [took for end, took in load["slow_ms"] if end >= began and end - took / 1000 <= ended]
+    return {**sample, "worst_ms": max(during, default=SLOW_MS), "worst_of_all_ms": load["max_us"] / 1000}
 
 
 def field(server, section, name):

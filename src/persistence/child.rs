@@ -238,6 +238,12 @@ pub fn run_when_idle() {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &parameters) };
 }
 
+/// Enters the kernel and leaves it: with lazy preemption that is where the calling thread gives its CPU to one that has woken up.
+pub fn enter_kernel() {
+    // SAFETY: a system call without arguments; it cannot fail.
+    unsafe { libc::getppid() };
+}
+
 /// Lets the calling thread run on these CPUs only; on none: leaves it where it is.
 pub fn run_on(cpus: &[usize]) {
     if !cpus.is_empty() {

@@ -9,6 +9,7 @@
 //! | a core | by | becomes |
 //! |---|---|---|
 //! | free | its thread waits, others use its CPU | taken: it gives connections away, and gets no new ones |
+//! | taken | it runs much for some periods, others hardly at all | free: it has its CPU for itself |
 //! | taken | enough periods of calm in a row, `trial` of them | free |
 //! | free | crowded, while the CPU of another free one is idle | free; it gives some of its connections to that one |
 //!
@@ -17,7 +18,7 @@
 //!   P2  Each time that a core is taken again soon after it was freed, its next trial is twice as long: what is tried in
 //!       vain is tried ever more rarely.
 //!   P3  Where others use now this CPU and now that one, connections do not follow them about: each time that one is
-//!       given some which gave some away lately, the pause behind it is twice as long.
+//!       given some which gave some away lately, and was given none since, the pause behind it is twice as long.
 //!   P4  What was moved only for an even load does not go back the same way for a while.
 
 /// What was seen of one core in one period, as shares of it.
@@ -60,6 +61,9 @@ const FEW: usize = 4;
 /// same machine leaves some of its CPU idle while it waits for replies; that is of no use to us.
 const CALM_IDLE: f64 = 0.5;
 const CALM_WAITED: f64 = 0.05;
+/// One that runs so much in so many periods, beside nobody, need not wait until its CPU is idle.
+const OWNS: f64 = 0.5;
+const OWNED: u32 = 3;
 /// A core that is given connections so few periods after it gave some away rests then, and so does who gives; at most so
 /// many periods.
 const REVERSAL: u64 = 200;
@@ -85,6 +89,8 @@ struct Core {
     pressed: u32,
     /// Periods of calm in a row.
     calm: u32,
+    /// Periods in a row in which it ran, and nobody else.
+    owned: u32,
     trial: u32,
     /// When it was freed last.
     freed: Option<u64>,
@@ -92,8 +98,9 @@ struct Core {
     evened: Option<u64>,
     /// Who gave it connections in that, if it was given some.
     given_by: Option<usize>,
-    /// When it gave connections away last because it had to wait.
+    /// When it gave connections away last because it had to wait, and when it was given some for that reason.
     gave: Option<u64>,
+    got: Option<u64>,
     /// How long the pause behind the last reversal was, and until when it is (P3).
     pause: u64,
     pauses_until: u64,
@@ -115,11 +122,13 @@ impl Plan {
             taken: false,
             pressed: 0,
             calm: 0,
+            owned: 0,
             trial: TRIAL,
             freed: None,
             evened: None,
             given_by: None,
             gave: None,
+            got: None,
             pause: 0,
             pauses_until: 0,
             idle: 0.0,
@@ -180,7 +189,7 @@ impl Plan {
                 _ => 0,
             };
             if core.pressed >= PRESSED {
-                core.calm = 0;
+                (core.calm, core.owned) = (0, 0);
                 if !std::mem::replace(&mut core.taken, true) {
                     let proof = PROOF * u64::from(core.trial);
                     let again = core.freed.is_some_and(|freed| period - freed < proof);
@@ -188,18 +197,22 @@ impl Plan {
                 }
                 continue;
             }
-            let calm = core.idle > CALM_IDLE && reading.waited < CALM_WAITED;
+            let waits = reading.waited >= CALM_WAITED;
+            let owns = !waits && core.outside < OUTSIDE && reading.ran > OWNS;
+            core.owned = if owns { core.owned.saturating_add(1) } else { 0 };
+            let calm = !waits && core.idle > CALM_IDLE;
             core.calm = if calm { core.calm.saturating_add(1) } else { 0 };
             if core.taken && core.calm >= core.trial {
                 (core.taken, core.freed) = (false, Some(period));
             }
+            core.taken &= core.owned < OWNED;
         }
     }
 
     fn note_gift(&mut self, from: usize, to: usize) {
         let period = self.period;
         let is_recent = |gave: Option<u64>| gave.is_some_and(|then| period - then < REVERSAL);
-        if is_recent(self.cores[to].gave) {
+        if is_recent(self.cores[to].gave) && self.cores[to].gave > self.cores[to].got {
             let longest = self.cores[from].pause.max(self.cores[to].pause);
             let pause = (longest * 2).clamp(1, PAUSE_MAX);
             for core in [from, to] {
@@ -209,6 +222,7 @@ impl Plan {
             self.cores[from].pause = 0;
         }
         self.cores[from].gave = Some(period);
+        self.cores[to].got = Some(period);
     }
 
     /// Away from a core that waits.
@@ -218,18 +232,21 @@ impl Plan {
         if core.pressed < PRESSED || pauses || busy[from] || reading.connections == 0 {
             return None;
         }
+        let is_its_own = |to: usize| self.cores[to].outside < OUTSIDE && !self.cores[to].taken;
         let may_take = |to: &usize| {
             let (other, seen) = (&self.cores[*to], readings[*to]);
             let has_room = room[*to] > ROOM && seen.ran < FULL;
-            let is_its_own = other.outside < OUTSIDE && !other.taken;
-            let waits_less = seen.waited < reading.waited / 2.0;
-            other.cpu != core.cpu && !busy[*to] && waits_less && (has_room || is_its_own)
+            // Or it would have to give them back.
+            let waits_less = seen.waited < reading.waited / 2.0 && other.outside < core.outside;
+            other.cpu != core.cpu && !busy[*to] && waits_less && (has_room || is_its_own(*to))
         };
-        let to = (0..readings.len()).filter(may_take).max_by(|a, b| room[*a].total_cmp(&room[*b]))?;
-        // What it would run if it were let. Clients that are served faster ask for more: not all at once unless there is
-        // room for all.
+        let takers = || (0..readings.len()).filter(may_take);
+        let to = takers().max_by(|a, b| room[*a].total_cmp(&room[*b]))?;
+        // What it would run if it were let. Clients that are served faster ask for more: not all at once, unless there is
+        // room for all or nowhere else to go.
         let wanted = reading.ran + reading.waited;
-        let least = if reading.connections <= FEW { 1.0 } else { 0.5 };
+        let is_all = reading.connections <= FEW || is_its_own(to) && takers().count() == 1;
+        let least = if is_all { 1.0 } else { 0.5 };
         let share = (room[to] / wanted).clamp(least, 1.0);
         let cpu = self.cores[to].cpu;
         for (other, left) in self.cores.iter().zip(room) {

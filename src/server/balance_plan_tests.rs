@@ -95,11 +95,15 @@ fn they_go_in_proportion_to_the_room_there_is() {
     let mut machine = Machine::new(&[0, 1], &[10, 10], &[0.0, 1.0], 0.02);
     machine.run(1);
     assert_eq!(machine.connections, [20, 0]);
-    // For few: half of them each time. A core that is full takes them, if its CPU is its own.
+    // For few: half of them each time.
+    let mut machine = Machine::new(&[0, 1, 2], &[60, 70, 60], &[0.0, 1.0, 0.0], 0.012);
+    machine.run(1);
+    assert_eq!(machine.connections[1], 35);
+    machine.run(8);
+    assert_eq!(machine.connections[1], 0);
+    // A core that is full takes them, if its CPU is its own, and all of them, if there is no other.
     let mut machine = Machine::new(&[0, 1], &[70, 70], &[0.0, 1.0], 0.012);
     machine.run(1);
-    assert_eq!(machine.connections, [105, 35]);
-    machine.run(5);
     assert_eq!(machine.connections, [140, 0]);
     assert_eq!(machine.run(1000), 0);
     // Not if others use that as well.
@@ -233,6 +237,46 @@ fn a_core_that_was_taken_is_given_connections_if_it_has_time() {
     assert_eq!(shifts(&mut plan, &[waits, has_time], 1), 1);
     assert!(shifts(&mut plan, &[has_time, waits], 5) > 0);
     assert!(plan.is_taken(0) && plan.is_taken(1));
+}
+
+/// Its CPU will never be idle while it serves everybody: it is free as soon as it is seen to be alone there.
+#[test]
+fn a_core_that_runs_beside_nobody_is_not_taken() {
+    let waits = Reading { connections: 20, ran: 0.4, waited: 0.4, idle: 0.0 };
+    let starves = Reading { ran: 0.05, waited: 0.9, ..waits };
+    let has_time = Reading { connections: 20, ran: 0.6, waited: 0.02, idle: 0.3 };
+    let mut plan = Plan::new(&[0, 1]);
+    shifts(&mut plan, &[has_time, waits], 3);
+    shifts(&mut plan, &[waits, has_time], 3);
+    assert!(plan.is_taken(0) && plan.is_taken(1));
+    let mut shares = Vec::new();
+    for _ in 0..8 {
+        shares.extend(plan.step(&[CROWDED_ONE, starves]).iter().map(|shift| (shift.to, shift.share)));
+    }
+    assert!(!plan.is_taken(0) && plan.is_taken(1));
+    assert_eq!(shares.last(), Some(&(0, 1.0)), "all go there: {shares:?}");
+    assert_eq!(plan.cores[0].trial, TRIAL, "nothing was tried in vain");
+}
+
+/// A client that is started anew takes a CPU for a moment before it is bound to another, which is the worse place.
+#[test]
+fn connections_do_not_go_where_others_use_even_more() {
+    let mut plan = Plan::new(&[0, 1]);
+    let beside_client = Reading { connections: 0, ran: 0.0, waited: 0.01, idle: 0.1 };
+    shifts(&mut plan, &[CROWDED_ONE, beside_client], 20);
+    let disturbed = Reading { connections: 50, ran: 0.55, waited: 0.24, idle: 0.2 };
+    assert_eq!(shifts(&mut plan, &[disturbed, Reading { idle: 0.2, ..beside_client }], 3), 0);
+}
+
+/// The first step the other way is a reversal (P3), but not those that follow it.
+#[test]
+fn several_steps_in_one_direction_are_not_a_reversal_each() {
+    let mut plan = Plan::new(&[0, 1, 2]);
+    let waits = Reading { connections: 20, ran: 0.2, waited: 0.7, idle: 0.0 };
+    let has_time = Reading { connections: 20, ran: 0.6, waited: 0.0, idle: 0.4 };
+    assert_eq!(shifts(&mut plan, &[waits, has_time, CROWDED_ONE], 1), 1);
+    let steps = shifts(&mut plan, &[has_time, waits, CROWDED_ONE], 20);
+    assert!(steps >= 18, "{steps} of 20");
 }
 
 /// A core that is full takes connections of one that waits only if nobody else uses its CPU.

@@ -5,7 +5,7 @@
 
 use super::pace::{self, Pace};
 use super::{COW_EVERY, Frozen, Piece, SnapshotOptions, Target, delay, pieces};
-use crate::persistence::child::{self, Report};
+use crate::persistence::child::Report;
 use crate::resp::Argv;
 use crate::shard::journal::rebuild::rebuild;
 use std::fs::{File, OpenOptions};
@@ -46,24 +46,7 @@ pub(super) fn write(
     };
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
     let threads = pace::threads(cpus.min(THREADS_MAX).min(job.pieces.len()), shards.len(), options);
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads)
-            // Without the further threads it takes longer.
-            .filter_map(|_| {
-                let builder = std::thread::Builder::new().name("pinion-bgsave".into());
-                let work = || {
-                    if options.in_child {
-                        child::run_when_idle();
-                    }
-                    job.run(Pace::new(false))
-                };
-                builder.spawn_scoped(scope, work).ok()
-            })
-            .collect();
-        let own = job.run(Pace::new(options.in_child && threads > 1));
-        let failed = |_| Err(io::Error::other("a thread that writes has panicked"));
-        others.into_iter().fold(own, |all, other| all.and(other.join().unwrap_or_else(failed)))
-    })?;
+    pace::in_threads(threads, options, |pace| job.run(pace))?;
     job.file.sync_all()
 }
 

@@ -17,7 +17,7 @@ mod pace;
 use crate::base::crc::{crc64, crc64_combine};
 use crate::base::os_error::reason;
 use crate::keyspace::{Entry, Keyspace};
-use crate::persistence::child::{self, Report};
+use crate::persistence::child::Report;
 use crate::persistence::rdb::length::{write_length, write_string};
 use crate::persistence::rdb::{self, WriteOptions, opcode, type_code, version_needed, write_value};
 use crate::shard::Shard;
@@ -238,7 +238,7 @@ struct Job<'a> {
     /// What the values need.
     version: AtomicU16,
     extents: Mutex<Vec<Extent>>,
-    failure: Mutex<Option<io::Error>>,
+    /// One of the threads has failed: the others need not go on.
     failed: AtomicBool,
 }
 
@@ -261,30 +261,12 @@ fn write(
         end: AtomicU64::new(header_bytes),
         version: AtomicU16::new(rdb::VERSION),
         extents: Mutex::new(Vec::new()),
-        failure: Mutex::new(None),
         failed: AtomicBool::new(false),
     };
     // While some wait for the disk the others work.
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
     let threads = pace::threads((2 * cpus).min(THREADS_MAX).min(job.pieces.len()), shards.len(), options);
-    let work = || {
-        if options.in_child {
-            child::run_when_idle();
-        } else {
-            child::leave_core();
-        }
-        job.run(Pace::new(false));
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            // Without the further threads it takes longer.
-            let _ = std::thread::Builder::new().name("pinion-bgsave".into()).spawn_scoped(scope, work);
-        }
-        job.run(Pace::new(options.in_child && threads > 1));
-    });
-    if let Some(error) = job.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(error);
-    }
+    pace::in_threads(threads, options, |pace| job.run(pace))?;
     let mut extents = job.extents.into_inner().unwrap_or_else(PoisonError::into_inner);
     // The header comes last: only now it is known which version the values need.
     let header = buffer.seal_header(job.version.into_inner());
@@ -353,11 +335,8 @@ fn pieces(shards: &[Frozen<'_>]) -> Vec<Piece> {
 
 impl Job<'_> {
     /// Works off pieces until there are none, or somebody has failed.
-    fn run(&self, pace: Pace) {
-        if let Err(error) = self.run_pieces(pace) {
-            self.failed.store(true, Relaxed);
-            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        }
+    fn run(&self, pace: Pace) -> io::Result<()> {
+        self.run_pieces(pace).inspect_err(|_| self.failed.store(true, Relaxed))
     }
 
     fn run_pieces(&self, mut pace: Pace) -> io::Result<()> {
