@@ -79,3 +79,32 @@ fn flags_reach_the_server_and_it_can_end_and_start_again() {
     client.send(&["SHUTDOWN", "NOSAVE"]);
     assert!(server.wait_for_exit(Duration::from_secs(10)).success());
 }
+
+/// The port of a killed server is free until it is there again, and other tests' servers take any free port. One was taken for
+/// the restarted server once, and its data for data that were lost.
+#[test]
+fn a_stranger_on_the_port_is_not_taken_for_the_server() {
+    let mut server = Server::pinion(1);
+    server.kill();
+    // The kernel lets go of a killed process's ring a moment after the process.
+    let listener = std::iter::repeat_with(|| std::net::TcpListener::bind(server.address()))
+        .inspect(|bound| std::thread::sleep(Duration::from_millis(u64::from(bound.is_err()))))
+        .take(1000)
+        .find_map(Result::ok)
+        .expect("nobody listens there any more");
+    let log = server.directory().join("log");
+    let stranger = std::thread::spawn(move || {
+        listener.set_nonblocking(true).expect("a listener can be so");
+        // Until the server has found the port taken.
+        while !std::fs::read_to_string(&log).expect("it is there").contains("Address already in use") {
+            if let Ok((mut stream, _)) = listener.accept() {
+                std::io::Write::write_all(&mut stream, b"+PONG\r\n").expect("who asks is still there");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    server.restart();
+    stranger.join().expect("the stranger was polite");
+    let info = server.connect().command(&["INFO", "server"]).to_text();
+    assert!(info.contains(&format!("process_id:{}\r\n", server.pid())), "{info}");
+}

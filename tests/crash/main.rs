@@ -89,7 +89,8 @@ fn start(fsync: &str) -> (Server, Vec<Writer>, Random) {
     let seed = from_environment("CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("CRASH_SEED={seed}");
     let flags = ["--appendonly", "yes", "--appendfsync", fsync];
-    let server = Server::start(Program::Pinion { shards: 2 }, &flags);
+    let mut server = Server::start(Program::Pinion { shards: 2 }, &flags);
+    server.keep_files_of_a_failure();
     let writers = (0..WRITERS).map(|number| Writer::new(number, seed)).collect();
     (server, writers, Random::from_seed(seed))
 }

@@ -44,13 +44,13 @@ impl Client {
         self.receive()
     }
 
-    /// All commands in one write, then all replies.
     /// As `command`, of a server that may end.
     pub fn try_command<A: AsRef<[u8]>>(&mut self, argv: &[A]) -> io::Result<Value> {
         self.try_send_raw(&encode(argv))?;
         self.try_receive()
     }
 
+    /// All commands in one write, then all replies.
     pub fn pipeline<A: AsRef<[u8]>>(&mut self, commands: &[Vec<A>]) -> Vec<Value> {
         let bytes: Vec<u8> = commands.iter().flat_map(|argv| encode(argv)).collect();
         self.send_raw(&bytes);

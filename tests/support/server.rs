@@ -3,12 +3,13 @@
 //! Invariants
 //!   S1  A started server answers, and has loaded its data: `start` returns after the first reply that does not say
 //!       otherwise, or panics with its log.
-//!   S2  No server outlives its `Server`; its files live in a directory that goes with it.
+//!   S2  No server outlives its `Server`; its files live in a directory that goes with it, unless it is to be looked at.
 //!   S3  No port is fixed: each server gets a free one, and another if somebody else was faster.
+//!   S4  What answers on the port is this process: it has answered on its own Unix socket too, which it opens after the
+//!       port. While a killed server is not there yet, any other process may take its port.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::Client;
+use super::{Client, Value};
 
 /// The reference of all comparisons: Debian's package.
 pub const REDIS_VERSION: &str = "7.0.15";
@@ -39,6 +40,7 @@ pub struct Server {
     port: u16,
     flags: Vec<String>,
     directory: TempDir,
+    keeps_files: bool,
 }
 
 /// Runs a test once per shard count, each time with a fresh server.
@@ -137,35 +139,36 @@ impl Server {
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         let port = free_port();
         let child = launch(program, port, &flags, directory.path(), change);
-        Server { program, child, port, flags, directory }
+        Server { program, child, port, flags, directory, keeps_files: false }
     }
 
     /// Waits for the first reply but LOADING, whatever it is: with a password set it is an error (S1).
     fn answers(&mut self) -> bool {
-        self.says(|reply| !reply.starts_with(b"-LOADING"))
+        self.says(|reply| !matches!(reply, Value::Error(text) if text.starts_with(b"LOADING")))
     }
 
-    fn says(&mut self, enough: impl Fn(&[u8]) -> bool) -> bool {
+    fn says(&mut self, enough: impl Fn(&Value) -> bool) -> bool {
         let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
             if self.child.try_wait().expect("the child is ours").is_some() {
                 return false;
             }
-            if let Ok(mut stream) = TcpStream::connect(self.address()) {
-                let mut first = [0; 8];
-                let mut length = 0;
-                let asked = stream
-                    .set_read_timeout(Some(Duration::from_secs(5)))
-                    .and_then(|()| stream.write_all(b"PING\r\n"))
-                    .and_then(|()| read_line(&mut stream, &mut first, &mut length));
-                if asked.is_ok() && matches!(first[0], b'+' | b'-') && enough(&first[..length]) {
-                    return true;
-                }
+            let says_it = |client: std::io::Result<Client>| {
+                client.and_then(|mut client| client.try_command(&["PING"])).is_ok_and(|reply| enough(&reply))
+            };
+            // S4
+            let is_ours = !self.has_unix_socket() || says_it(Client::connect_unix(&self.unix_socket()));
+            if is_ours && says_it(Client::connect(self.address())) {
+                return true;
             }
             // Only the pace of asking again; what ends the wait is the reply.
             std::thread::sleep(Duration::from_millis(5));
         }
         false
+    }
+
+    fn has_unix_socket(&self) -> bool {
+        !self.flags.windows(2).any(|pair| pair[0] == "--unixsocket" && pair[1].is_empty())
     }
 
     pub fn program(&self) -> Program {
@@ -186,6 +189,11 @@ impl Server {
 
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// If the test fails its files stay, to be looked at.
+    pub fn keep_files_of_a_failure(&mut self) {
+        self.keeps_files = true;
     }
 
     pub fn unix_socket(&self) -> PathBuf {
@@ -265,6 +273,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
+            if self.keeps_files {
+                self.directory.disable_cleanup(true);
+                println!("its files stay in {}", self.directory.path().display());
+            }
             println!("log of {:?}:\n{}", self.program, self.log());
         }
     }
@@ -287,7 +299,10 @@ fn launch(
         command.args(["--shards", &shards.to_string()]);
     }
     command
-        .args(["--port", &port.to_string(), "--save", "", "--appendonly", "no", "--unixsocket", "socket"])
+        .args(["--port", &port.to_string(), "--save", "", "--appendonly", "no"])
+        // Wherever a test has its `dir`.
+        .arg("--unixsocket")
+        .arg(directory.join("socket"))
         .args(["--enable-debug-command", "yes", "--enable-protected-configs", "yes", "--dir"])
         .arg(directory)
         .args(flags)
@@ -297,17 +312,6 @@ fn launch(
         .stdout(log);
     change(&mut command);
     command.spawn().unwrap_or_else(|error| panic!("{program:?} cannot be started: {error}"))
-}
-
-/// The beginning of a line, or all of it.
-fn read_line(stream: &mut TcpStream, line: &mut [u8], length: &mut usize) -> std::io::Result<()> {
-    while *length < line.len() && !line[..*length].contains(&b'\n') {
-        match stream.read(&mut line[*length..])? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            count => *length += count,
-        }
-    }
-    Ok(())
 }
 
 fn free_port() -> u16 {
