@@ -18,9 +18,10 @@ const EXPIRE_PERCENT_PER_EFFORT: u64 = 2;
 const PIECE_NS: u64 = 500_000;
 /// Time of one round for mending memory behind a snapshot.
 const MEND_NS: u64 = 1_000_000;
-/// A huge page that takes longer to get is one for which the kernel must move others: not worth it until the next
-/// snapshot.
-const MEND_LONGEST_NS: u64 = 5_000_000;
+/// A huge page that takes longer to get may be one for which the kernel must move others. If so many of them do in a row,
+/// mending is not worth it until the next snapshot; one may have had to wait for something else.
+const MEND_LONG_NS: u64 = 5_000_000;
+const MEND_LONG_MAX: u32 = 3;
 
 /// How often a core with clients that wait for the append-only file looks whether they may go on.
 const WRITES_WAIT_LOOK: Duration = Duration::from_millis(5);
@@ -32,9 +33,25 @@ pub struct Cron {
     /// Time left to expiry in the current round.
     expire_left_ns: u64,
     expire_spent_ns: u64,
-    /// The snapshots behind which the memory has been mended, and where that goes on.
+    /// The snapshots behind which the memory has been mended, or is being.
     mended: u64,
-    mend_at: Option<usize>,
+    mending: Option<Mending>,
+}
+
+#[derive(Default)]
+struct Mending {
+    /// Where it goes on.
+    at: usize,
+    /// Pages in a row that took long.
+    long: u32,
+}
+
+impl Mending {
+    /// Whether it is worth to go on behind a page that took so long.
+    fn goes_on_after(&mut self, nanoseconds: u64) -> bool {
+        self.long = if nanoseconds > MEND_LONG_NS { self.long + 1 } else { 0 };
+        self.long < MEND_LONG_MAX
+    }
 }
 
 impl Cron {
@@ -46,7 +63,7 @@ impl Cron {
             expire_left_ns: 0,
             expire_spent_ns: 0,
             mended: 0,
-            mend_at: None,
+            mending: None,
         }
     }
 
@@ -114,18 +131,18 @@ impl Cron {
     fn mend(&mut self, core: &CoreState) {
         let over = core.shared.persistence.children_over.load(Ordering::Relaxed);
         if over != self.mended {
-            (self.mended, self.mend_at) = (over, Some(0));
+            (self.mended, self.mending) = (over, Some(Mending::default()));
         }
-        let Some(position) = &mut self.mend_at else { return };
+        let Some(mending) = &mut self.mending else { return };
         // A child that shares the pages keeps them from being mended.
         if core.shared.persistence.child_kind().is_some() {
             return;
         }
         let start = clock::Monotonic::now().0;
         let mut before = start;
-        while core.shard.slab.mend(position) {
+        while core.shard.slab.mend(&mut mending.at) {
             let now = clock::Monotonic::now().0;
-            if now - before > MEND_LONGEST_NS {
+            if !mending.goes_on_after(now - before) {
                 break;
             }
             if now - start > MEND_NS {
@@ -133,7 +150,7 @@ impl Cron {
             }
             before = now;
         }
-        self.mend_at = None;
+        self.mending = None;
     }
 
     /// A piece of active expiry; whether another piece would find work.
@@ -206,5 +223,21 @@ fn look_after_clients(core: &mut CoreState) {
     core.rates.note_peaks(now.0 / 1000, peaks);
     for key in gone {
         core.doom(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mending_ends_where_the_kernel_has_no_huge_pages_left_but_not_for_one_delay() {
+        let mut mending = Mending::default();
+        let (short, long) = (MEND_LONG_NS, MEND_LONG_NS + 1);
+        for took in [long, long, short, long, long, short] {
+            assert!(mending.goes_on_after(took));
+        }
+        assert!(mending.goes_on_after(long) && mending.goes_on_after(long));
+        assert!(!mending.goes_on_after(long));
     }
 }
