@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// The exit status of a child that could not write.
 const FAILED: i32 = 1;
@@ -200,9 +201,9 @@ pub fn fork(plan: ChildPlan, work: impl FnOnce(&Report, &Path) -> bool) -> io::R
     Ok((Child { kind, pid, keys_total, changes, temporary: temporary(pid), done, report }, microseconds))
 }
 
-/// How far the child stands back behind the cores while both want to run: about a tenth of a core's weight. Its further
+/// How far the child stands back behind the cores while both want to run: about a quarter of a CPU is its own. Its further
 /// threads stand back altogether (`snapshot::pace`).
-const NICE: i32 = 10;
+const NICE: i32 = 5;
 /// The first things a child does: it is a process of its own now.
 fn settle(cpus: libc::cpu_set_t, parent: u32) {
     // SAFETY: each call gets valid pointers or plain numbers; what fails leaves the child as it was.
@@ -238,10 +239,12 @@ pub fn run_when_idle() {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &parameters) };
 }
 
-/// Enters the kernel and leaves it: with lazy preemption that is where the calling thread gives its CPU to one that has woken up.
-pub fn enter_kernel() {
-    // SAFETY: a system call without arguments; it cannot fail.
-    unsafe { libc::getppid() };
+/// For how long the calling thread has run.
+pub fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel fills the structure; every thread has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Lets the calling thread run on these CPUs only; on none: leaves it where it is.
