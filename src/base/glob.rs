@@ -10,8 +10,9 @@
 //! reached, only that `*` has to be tried further on, never an earlier one: at worst the product of the
 //! lengths, whatever the pattern.
 //!
-//! Quirks kept: a pattern that needs more than a thousand stars matches nothing, nothing but the empty pattern matches the empty string, ranges compare bytes as signed
-//! numbers, and an escaped byte within a class is compared with its case even if case is ignored.
+//! Quirks kept: a pattern that needs more than a thousand stars matches nothing, nothing but the empty pattern matches
+//! the empty string, ranges compare bytes as signed numbers, and an escaped byte within a class is compared with its case
+//! even if case is ignored.
 
 /// Redis gives up there, to protect itself from what such patterns cost it.
 const STARS_MAX: usize = 1000;

@@ -129,7 +129,7 @@ impl Dispatch {
     }
 
     /// A transaction has put its client in its lines.
-    pub(super) fn stands(core: &mut CoreState, running: &Running, id: u64) {
+    pub(super) fn seat_client(core: &mut CoreState, running: &Running, id: u64) {
         let Purpose::Reply { slot } = running.purpose else { unreachable!("only requests wait") };
         let now_ns = crate::base::Monotonic::now().0;
         let spent_ns = now_ns.saturating_sub(running.started_ns);
@@ -153,10 +153,10 @@ impl Dispatch {
             for news in std::mem::take(&mut core.shard.effects.wait_news) {
                 let (id, what) = (news.id, news.what);
                 if news.core == core.index {
-                    hear(core, id, what);
+                    note_event(core, id, what);
                 } else {
                     let run = Box::new(move |core: &mut CoreState| -> Contribution {
-                        hear(core, id, what);
+                        note_event(core, id, what);
                         Box::new(())
                     });
                     self.links.send(news.core, Message::Call { run, back: None });
@@ -165,7 +165,7 @@ impl Dispatch {
             if let Some((id, reply)) = core.waits.ended.pop_front() {
                 self.end_wait(core, id, &reply);
             } else if let Some(ask) = core.waits.asked.pop_front() {
-                self.move_for(core, ask);
+                self.serve_over_shards(core, ask);
             } else if core.shard.effects.wait_news.is_empty() {
                 return;
             }
@@ -215,7 +215,7 @@ impl Dispatch {
     }
 
     /// A transaction that serves a client whose command reaches over several shards.
-    fn move_for(&mut self, core: &mut CoreState, ask: Ask) {
+    fn serve_over_shards(&mut self, core: &mut CoreState, ask: Ask) {
         let Some(wait) = core.waits.get(ask.id) else { return };
         let Some(seat) = &wait.seat else {
             core.waits.early_asks.push(ask);
@@ -262,7 +262,7 @@ impl Dispatch {
     }
 }
 
-fn hear(core: &mut CoreState, id: u64, what: WaitEvent) {
+fn note_event(core: &mut CoreState, id: u64, what: WaitEvent) {
     match what {
         WaitEvent::Served(reply) => core.waits.ended.push_back((id, reply)),
         WaitEvent::Ask { shard, db, key, alone } => {

@@ -2,7 +2,8 @@
 //!
 //! Taking a place on every shard costs two rounds of messages, however much is then done there. So MGETs, MSETs, DELs
 //! and their like, and EXECs of commands that have one shard each, are collected while they come from one connection
-//! without anything between them, and go together: atomic together is more than was promised to each. If all their keys turn out to live on one shard, one message takes it all there.
+//! without anything between them, and go together: atomic together is more than was promised to each. If all their keys
+//! turn out to live on one shard, one message takes it all there.
 
 use super::exchange::BATCH_BYTES_MAX;
 use super::exec::shard_handler;

@@ -321,7 +321,7 @@ impl Dispatch {
             (Next::Done(reply), Purpose::Reply { .. }) => account::concluded(core, running, &reply),
             (Next::Done(_), Purpose::Pipeline) => account::released(core, running.client),
             (Next::Done(reply), purpose) => self.moved(core, purpose, reply),
-            (Next::Blocked(id), _) => Self::stands(core, running, id),
+            (Next::Blocked(id), _) => Self::seat_client(core, running, id),
             (Next::Hop { .. } | Next::Later, _) => unreachable!("that is no end"),
         }
     }

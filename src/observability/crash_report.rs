@@ -3,7 +3,8 @@
 //! The signals are those of Redis, and so is the line that its tests and log watchers look for ("crashed by signal"). A
 //! file that could not be read while it was mapped comes here too: then the report is about that file.
 //!
-//! The handler neither allocates nor locks, and takes little of the alternate stack, which has 8 KiB. It opens the log by its name: lines have been written to that by other ways.
+//! The handler neither allocates nor locks, and takes little of the alternate stack, which has 8 KiB. It opens the log
+//! by its name: lines have been written to that by other ways.
 
 use crate::disk::place_of;
 use std::ffi::{CString, c_int, c_void};

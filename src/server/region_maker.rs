@@ -2,10 +2,10 @@
 //!
 //! It sleeps until a shard asks, so that an idle or empty server has nothing of it. It is not bound to a core and
 //! stands back behind the shards: where all CPUs are busy it gets a small share of them, and a shard that outruns
-//! it touches its memory itself, which INFO counts as `mem_regions_late`. It does not stand back altogether (SCHED_IDLE), as the
-//! threads of a snapshot do: a server that is filled with all CPUs busy would have no huge pages at all, and its first fork
-//! would take four times as long. But it rests after each region, so that a core which waits for the CPU has it then. The memory is of the node of the shard,
-//! whichever CPU this thread runs on.
+//! it touches its memory itself, which INFO counts as `mem_regions_late`. It does not stand back altogether (SCHED_IDLE),
+//! as the threads of a snapshot do: a server that is filled with all CPUs busy would have no huge pages at all, and its
+//! first fork would take four times as long. But it rests after each region, so that a core which waits for the CPU has
+//! it then. The memory is of the node of the shard, whichever CPU this thread runs on.
 
 use super::process;
 use crate::keyspace::RegionStock;

@@ -22,7 +22,8 @@
 //!
 //! A single-shard command has no number. If the queue is empty it just runs, and that question is all it
 //! pays; if it conflicts with nobody who holds the shard it runs too, in front of those who only wait: they have not
-//! happened yet; else it takes a place behind the tail with intents of its own. Once a client has a command waiting on a shard its later ones there wait behind it.
+//! happened yet; else it takes a place behind the tail with intents of its own. Once a client has a command waiting on a
+//! shard its later ones there wait behind it.
 //!
 //! # Why it is right
 //!

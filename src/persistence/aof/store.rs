@@ -128,7 +128,8 @@ impl<D: Disk> Store<D> {
     }
 
     /// A snapshot of the moment at which the segments of a generation were begun is complete: it replaces everything
-    /// before; nothing follows it if the journals are off. Returns how many files were removed; nothing is removed before the list is durable.
+    /// before; nothing follows it if the journals are off. Returns how many files were removed; nothing is removed
+    /// before the list is durable.
     pub fn rebase(
         &self,
         generation: u64,
