@@ -51,13 +51,13 @@ def measure(names, loader, options, subject):
                         "--value-bytes", VALUE_BYTES]
                 run(fill)
                 for cell in names:
-                    sample = save(server) if cell == IDLE else save_under_load(server, loader, options)
+                    sample = save(server)[1] if cell == IDLE else save_under_load(server, loader, options)
                     samples[cell][server.name].append(sample)
     return [result(cell, samples[cell]) for cell in names]
 
 
 def save(server):
-    """One BGSAVE, from the request until the server knows of its end."""
+    """One BGSAVE, from the request until the server knows of its end: when it began, and its figures."""
     commands = int(field(server, "stats", "total_commands_processed"))
     started = time.monotonic()
     reply = server.call("BGSAVE")
@@ -75,8 +75,7 @@ def save(server):
     freeze_us = field(server, "persistence", "pinion_freeze_usec") or field(server, "stats", "latest_fork_usec")
     with open(f"{server.directory}/dump.rdb", "rb") as dump:
         file_bytes = dump.seek(0, 2)
-    return {
-        "began": started,
+    return started, {
         "seconds": seconds,
         "freeze_ms": int(freeze_us) / 1000,
         "cow_mb": int(field(server, "persistence", "rdb_last_cow_size")) / 2**20,
@@ -92,12 +91,12 @@ def save_under_load(server, loader, options):
     command = ["taskset", "-c", str(options.client_cpu), *map(str, command)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
         time.sleep(WARMUP_SECONDS + 0.5)
-        sample = save(server)
+        began, sample = save(server)
         output, _ = client.communicate()
     if client.returncode != 0:
         raise SystemExit(f"bench: {shlex.join(command)} failed")
     load = json.loads(output)
-    began, ended = sample["began"], sample["began"] + sample["seconds"]
+    ended = began + sample["seconds"]
     # Both clocks are CLOCK_MONOTONIC.
     during = [took for end, took in load["slow_ms"] if end >= began and end - took / 1000 <= ended]
     return {**sample, "worst_ms": max(during, default=SLOW_MS), "worst_of_all_ms": load["max_us"] / 1000}

@@ -220,8 +220,8 @@ fn settle(cpus: libc::cpu_set_t, parent: u32) {
         // A client whose socket stays open here would not see that the server has closed it.
         libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32);
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &cpus);
-        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
     }
+    stand_back(NICE);
 }
 
 /// Lets the calling thread, which a core has started, run where the server's first thread may.
@@ -231,7 +231,14 @@ pub fn leave_core() {
     unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
 }
 
-/// Lets the calling thread run only where a CPU has nothing else to do (SCHED_IDLE): whoever wakes up there takes it at once.
+/// Lets the calling thread stand back behind those that are less nice.
+pub fn stand_back(nice: i32) {
+    // SAFETY: plain numbers; on Linux it concerns the calling thread only. If the system refuses, it is scheduled as before.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+}
+
+/// Lets the calling thread run only where a CPU has nothing else to do (SCHED_IDLE). `snapshot::pace` says why it has to yield
+/// now and then all the same.
 pub fn run_when_idle() {
     let parameters = libc::sched_param { sched_priority: 0 };
     // SAFETY: the structure lives through the call, which concerns the calling thread only. If the system refuses, the

@@ -43,19 +43,6 @@ pub fn daemonize(config: &Config) -> io::Result<()> {
     if unsafe { libc::daemon(1, 0) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// How far a thread that only works ahead stands back behind the cores: a tenth of their weight.
-const STAND_BACK_NICE: i32 = 10;
-
-/// Lets the calling thread have the CPU when the cores leave it some.
-pub fn stand_back() {
-    // SAFETY: both calls take numbers and concern the calling thread only, since Linux has a priority for each.
-    // If the system refuses, the thread is scheduled as before.
-    unsafe {
-        let thread = libc::gettid() as libc::id_t;
-        libc::setpriority(libc::PRIO_PROCESS, thread, STAND_BACK_NICE);
-    }
-}
-
 /// Asks the scheduler not to let this core's thread interrupt others when it wakes up (SCHED_BATCH). A client
 /// on the same CPU then writes all its requests before they are served, in one turn. With the client on the
 /// server's two CPUs that lifts GET without a pipeline from 0.8 to 1.0 of redis-server's throughput.

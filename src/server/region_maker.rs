@@ -7,13 +7,14 @@
 //! first fork would take four times as long. But it rests after each region, so that a core which waits for the CPU has
 //! it then. The memory is of the node of the shard, whichever CPU this thread runs on.
 
-use super::process;
 use crate::keyspace::RegionStock;
 use crate::persistence::child;
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+/// How far it stands back behind the cores: a tenth of their weight.
+const NICE: i32 = 10;
 /// After each region.
 const REST: Duration = Duration::from_micros(50);
 
@@ -25,7 +26,7 @@ const REST: Duration = Duration::from_micros(50);
 pub fn start(shards: usize, cpus: Vec<usize>) -> io::Result<Vec<Arc<RegionStock>>> {
     let (give, given) = mpsc::channel::<Vec<Arc<RegionStock>>>();
     let work = move || {
-        process::stand_back();
+        child::stand_back(NICE);
         child::run_on(&cpus);
         if let Ok(stocks) = given.recv() {
             make(&stocks);

@@ -154,7 +154,8 @@ impl Server {
                 return false;
             }
             let says_it = |client: std::io::Result<Client>| {
-                client.and_then(|mut client| client.try_command(&["PING"])).is_ok_and(|reply| enough(&reply))
+                let reply = client.and_then(|mut client| client.try_command(&["PING"]));
+                reply.is_ok_and(|reply| matches!(reply, Value::Simple(_) | Value::Error(_)) && enough(&reply))
             };
             // S4
             let is_ours = !self.has_unix_socket() || says_it(Client::connect_unix(&self.unix_socket()));

@@ -45,8 +45,8 @@ pub(super) fn write(
         end: AtomicU64::new(0),
     };
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
-    let threads = pace::threads(cpus.min(THREADS_MAX).min(job.pieces.len()), shards.len(), options);
-    pace::in_threads(threads, options, |pace| job.run(pace))?;
+    let threads = cpus.min(THREADS_MAX).min(job.pieces.len());
+    pace::in_threads(threads, shards.len(), options, |pace| job.run(pace))?;
     job.file.sync_all()
 }
 

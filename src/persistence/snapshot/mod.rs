@@ -265,8 +265,8 @@ fn write(
     };
     // While some wait for the disk the others work.
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
-    let threads = pace::threads((2 * cpus).min(THREADS_MAX).min(job.pieces.len()), shards.len(), options);
-    pace::in_threads(threads, options, |pace| job.run(pace))?;
+    let threads = (2 * cpus).min(THREADS_MAX).min(job.pieces.len());
+    pace::in_threads(threads, shards.len(), options, |pace| job.run(pace))?;
     let mut extents = job.extents.into_inner().unwrap_or_else(PoisonError::into_inner);
     // The header comes last: only now it is known which version the values need.
     let header = buffer.seal_header(job.version.into_inner());

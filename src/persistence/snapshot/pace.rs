@@ -44,21 +44,24 @@ const LOOK_KEYS: u32 = 16;
 const ALONE_BYTES: u64 = 4 << 20;
 
 /// How many threads are to write so many shards, of at most `threads`.
-pub fn threads(threads: usize, shards: usize, options: &SnapshotOptions) -> usize {
+fn count(threads: usize, shards: usize, options: &SnapshotOptions) -> usize {
     let is_little = options.used_memory < ALONE_BYTES * shards as u64;
     let is_alone = options.key_delay_us != 0 || options.in_child && is_little;
     if is_alone { 1 } else { threads.max(1) }
 }
 
-/// Runs `work` in so many threads, of which the calling one is the first, each at its pace.
+/// Runs `work`, which writes so many shards, in at most `threads` threads, of which the calling one is the first, each at its
+/// pace.
 ///
 /// # Errors
 /// That of the first which has one.
 pub fn in_threads(
     threads: usize,
+    shards: usize,
     options: &SnapshotOptions,
     work: impl Fn(Pace) -> io::Result<()> + Sync,
 ) -> io::Result<()> {
+    let threads = count(threads, shards, options);
     let first = if options.in_child && threads > 1 { Manner::InSteps } else { Manner::Steady };
     let further = || {
         if options.in_child {
